@@ -1,0 +1,176 @@
+# Keras annotates its operations for every backend at once, which no checker can follow.
+# pyright: reportOptionalSubscript=false, reportOptionalOperand=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
+"""What a network costs: parameters, multiply-accumulates, the frames of context that a block needs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from audenoise import layers as own
+from audenoise.architectures import build_network
+from audenoise.errors import SpecError
+from audenoise.specs import MAX_PARAMETERS, ModelSpec, RecurrentBottleneck, load_spec
+
+BIDIRECTIONAL_CONTEXT_FRAMES = 128
+"""A recurrence that runs backwards has no end to its context; two seconds at a hop of 16 ms change little."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Frames that a block needs on each side for a whole-file result; blocks start at multiples."""
+
+    left: int
+    right: int
+    multiple: int
+
+
+def _per_frame(layer: Any) -> int:
+    """Multiply-accumulates of one output frame; element-wise work is not counted, as in the field."""
+    if isinstance(layer, own.SpectralConv2D):
+        kernel = layer.convolution.kernel.shape
+        macs = kernel[0] * kernel[1] * kernel[2] * kernel[3]
+        return macs * layer.output.shape[2]
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        kernel = layer.kernel.shape  # each input value meets the whole kernel
+        return kernel[0] * kernel[1] * kernel[2] * kernel[3] * layer.input.shape[2] // layer.strides[0]
+    if isinstance(layer, keras.layers.Conv2D):
+        kernel = layer.kernel.shape
+        return kernel[0] * kernel[1] * kernel[2] * kernel[3] * layer.output.shape[2]
+    if isinstance(layer, keras.layers.Dense):
+        return layer.kernel.shape[0] * layer.kernel.shape[1] * layer.input.shape[2]
+    if isinstance(layer, own.BandProjection):
+        return layer.kernel.shape[0] * layer.kernel.shape[1] * layer.input.shape[3]
+    if isinstance(layer, own.AxisGRU):
+        directions = 2 if layer.bidirectional else 1
+        return 3 * layer.units * (layer.units + layer.input.shape[3]) * directions * layer.input.shape[2]
+    if isinstance(layer, own.FullBandGRU):
+        bands, channels = layer.input.shape[2], layer.input.shape[3]
+        recurrence = 3 * layer.units * (layer.units + bands * layer.reduced)
+        return bands * channels * layer.reduced + recurrence + layer.units * bands * channels
+    if isinstance(layer, own.BandAttention):
+        bands, channels = layer.input.shape[2], layer.input.shape[3]
+        return 4 * channels * channels * bands + 2 * bands * bands * channels
+    return 0
+
+
+def _layers(network: keras.Model) -> list[Any]:
+    return [layer for layer in network.operations if not isinstance(layer, keras.layers.InputLayer)]
+
+
+def _frame_rates(network: keras.Model) -> dict[int, float]:
+    """Frames at each layer's output as a share of the network's frames."""
+    rates: dict[int, float] = {id(network.input): 1.0}
+    shares: dict[int, float] = {}
+    for layer in _layers(network):
+        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+        rate = rates[id(inputs[0])]
+        if isinstance(layer, own.SpectralConv2D):
+            rate /= layer.stride[0]
+        elif isinstance(layer, keras.layers.Conv2DTranspose):
+            rate *= layer.strides[0]
+        elif isinstance(layer, keras.layers.MaxPooling2D):
+            rate /= layer.pool_size[0]
+        elif isinstance(layer, keras.layers.UpSampling2D):
+            rate *= layer.size[0]
+        rates[id(layer.output)] = shares[id(layer)] = rate
+    return shares
+
+
+def layer_macs(network: keras.Model, spec: ModelSpec) -> dict[str, float]:
+    """Multiply-accumulates per second of audio of each layer that has any."""
+    frames_per_s = spec.sample_rate / spec.stft.hop_length
+    shares = _frame_rates(network)
+    counted = {layer.name: _per_frame(layer) * shares[id(layer)] * frames_per_s for layer in _layers(network)}
+    return {name: macs for name, macs in counted.items() if macs}
+
+
+def macs_per_second(network: keras.Model, spec: ModelSpec) -> int:
+    """Multiply-accumulates per second of audio, the network alone (no Fourier transform)."""
+    return round(sum(layer_macs(network, spec).values()))
+
+
+def context_frames(network: keras.Model, spec: ModelSpec) -> Context:
+    """The context of a network. A causal one keeps its state between blocks and needs none."""
+    if spec.causal:
+        return Context(0, 0, 1)
+    shares, reach = _frame_rates(network), 0.0
+    for layer in _layers(network):
+        if isinstance(layer, own.SpectralConv2D):
+            reach += (layer.kernel[0] - 1) * layer.dilation / 2 / shares[id(layer)] * layer.stride[0]
+        elif isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose):
+            reach += (layer.kernel_size[0] - 1) / shares[id(layer)]
+    if isinstance(spec.bottleneck, RecurrentBottleneck):
+        reach += BIDIRECTIONAL_CONTEXT_FRAMES * spec.time_factor
+    multiple = spec.time_factor
+    frames = -(-round(reach + 0.5) // multiple) * multiple
+    return Context(frames, frames, multiple)
+
+
+def build_checked(spec: ModelSpec, *, source: str = "spec") -> keras.Model:
+    """Build a network, with sizes that are too large for any machine refused before memory is taken.
+
+    Raises
+    ------
+    SpecError
+        If the network would have more than 500 million parameters or cannot be built.
+    """
+    widest = 0
+    previous = spec.input.channels
+    for stage in (*spec.encoder, *spec.decoder_stages):
+        widest = max(
+            widest, stage.filters * previous * stage.kernel[0] * stage.kernel[1] * stage.convolutions
+        )
+        previous = stage.filters
+    if widest > MAX_PARAMETERS:
+        raise SpecError(
+            f"{source}: one stage alone has over {widest / 1e6:.0f} million parameters; reduce filters"
+        )
+    try:
+        network = build_network(spec)
+    except (ValueError, MemoryError) as error:
+        raise SpecError(f"{source}: cannot be built: {' '.join(str(error).split())[:300]}") from error
+    if network.count_params() > MAX_PARAMETERS:
+        raise SpecError(
+            f"{source}: has {network.count_params():,} parameters; at most {MAX_PARAMETERS:,} are allowed"
+        )
+    return network
+
+
+def _size(shape: tuple[int | None, ...]) -> str:
+    return " × ".join("frames" if size is None else str(size) for size in shape[1:])
+
+
+def describe_spec(path: str | Path) -> str:
+    """A table of a spec's layers: output size, parameters, multiply-accumulates per second of audio.
+
+    Raises
+    ------
+    SpecError
+        If the spec is not valid.
+    """
+    spec = load_spec(path)
+    network = build_checked(spec, source=str(path))
+    macs = layer_macs(network, spec)
+    lines = [f"{'layer':<24}{'output (frames × frequency × channels)':<42}{'parameters':>12}{'MAC/s':>12}"]
+    for layer in network.layers:
+        count = layer.count_params()
+        cost = macs.get(layer.name, 0)
+        if count or cost:
+            lines.append(
+                f"{layer.name:<24}{_size(layer.output.shape):<42}{count:>12,}{f'{cost / 1e6:.1f} M':>12}"
+            )
+    stft = spec.stft
+    delay_ms = 1e3 * stft.window_samples / spec.sample_rate
+    lines += [
+        f"{'total':<66}{network.count_params():>12,}{f'{sum(macs.values()) / 1e6:.1f} M':>12}",
+        "",
+        f"{spec.name}: {spec.sample_rate} Hz, window {stft.window_samples} samples, hop {stft.hop_length}, "
+        + (
+            f"causal, latency {delay_ms:.0f} ms"
+            if spec.causal
+            else f"not causal, context {context_frames(network, spec).right} frames on each side"
+        ),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,37 @@
+"""Audio files in and out, whole or in blocks, and resampling.
+
+Samples are float32 with full scale 1.0, shaped (samples, channels) as soundfile reads them. Every problem
+with a file is an `AudioFileError` of one line that names the file and what to do.
+"""
+
+from .info import (
+    AUDIO_SUFFIXES,
+    MAX_CHANNELS,
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    AudioInfo,
+    audio_info,
+    find_audio,
+)
+from .reader import AudioReader, read_audio
+from .resampling import StreamResampler, resample, resampled_length
+from .writer import AudioWriter, check_output, output_format, write_audio
+
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "MAX_CHANNELS",
+    "MAX_SAMPLE_RATE",
+    "MIN_SAMPLE_RATE",
+    "AudioInfo",
+    "AudioReader",
+    "AudioWriter",
+    "StreamResampler",
+    "audio_info",
+    "check_output",
+    "find_audio",
+    "output_format",
+    "read_audio",
+    "resample",
+    "resampled_length",
+    "write_audio",
+]

@@ -1,0 +1,256 @@
+"""Find audio files, open them safely and say what they hold."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+
+from ..errors import AudioFileError
+from . import probe
+
+AUDIO_SUFFIXES = (
+    ".wav",
+    ".flac",
+    ".ogg",
+    ".mp3",
+    ".opus",
+    ".oga",
+    ".aiff",
+    ".aif",
+    ".w64",
+    ".rf64",
+    ".au",
+    ".caf",
+)
+# A header outside these is damaged or hostile: 1 Hz would make a resampler write 16000 samples for every one
+# it reads.
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 1_000_000
+MAX_CHANNELS = 1_024  # libsndfile's own limit
+
+_UNKNOWN_LENGTH = 2**62  # libsndfile answers 2**63 - 1 where the header leaves the length open
+_COUNT_BLOCK = 65_536
+_NOT_AUDIO = "is not audio that can be read here. Convert it to wav, flac, ogg or mp3."
+COPY_AGAIN = "Copy or download it again, or convert the readable part with ffmpeg."
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file holds.
+
+    Attributes
+    ----------
+    sample_rate : int
+        In Hz.
+    channels : int
+        Number of channels.
+    n_samples : int
+        Samples per channel, at least 1.
+    format, subtype : str
+        Container and sample format in libsndfile's words, as in "WAV" and "PCM_16".
+    """
+
+    sample_rate: int
+    channels: int
+    n_samples: int
+    format: str
+    subtype: str
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.n_samples / self.sample_rate
+
+
+def shown(path: Path) -> str:
+    """Return a file name that keeps an error message on one printable line."""
+    name = str(path)
+    return name if name.isprintable() else ascii(name)
+
+
+class _SequentialFile(sf.SoundFile):
+    """A file that soundfile doesn't seek in by itself.
+
+    After every block `SoundFile.read` seeks to where it already is. In an MP3 the decoder then loses what it
+    holds of earlier frames, and the next thousands of samples come out as zeros; in a FLAC file of unknown
+    length the seek fails at the end.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def sndfile_name(path: Path) -> Any:
+    """Return a path as soundfile takes it, also where it isn't UTF-8 (soundfile's stubs leave out bytes)."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
+
+
+def find_audio(path: str | os.PathLike[str]) -> list[Path]:
+    """List the audio files below a folder.
+
+    Parameters
+    ----------
+    path : path-like
+        A folder, searched recursively (links to folders are followed once), or one file, which is returned
+        whatever its suffix. Hidden files and folders (`.name`) are left out.
+
+    Returns
+    -------
+    list of Path
+        Sorted; the suffix is one of `AUDIO_SUFFIXES` in any case. Empty if the folder has no audio.
+
+    Raises
+    ------
+    AudioFileError
+        If the path is missing or a folder can't be listed.
+    """
+    root = Path(path)
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise AudioFileError(f"{shown(root)}: no such file or folder. Check the path.")
+
+    def refuse(error: OSError) -> None:
+        raise AudioFileError(
+            f"{shown(Path(error.filename))}: can't list this folder ({error.strerror})."
+        ) from error
+
+    found, seen = [], set()
+    for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        found += [
+            Path(folder, name)
+            for name in names
+            if not name.startswith(".") and name.lower().endswith(AUDIO_SUFFIXES)
+        ]
+    return sorted(found)
+
+
+def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
+    """Read the header of an audio file.
+
+    Parameters
+    ----------
+    path : path-like
+        Any format that libsndfile reads. A file whose header leaves the length open (an MP3 without a Xing
+        tag, a FLAC written to a pipe) is decoded once to count its samples.
+
+    Returns
+    -------
+    AudioInfo
+
+    Raises
+    ------
+    AudioFileError
+        If the file is missing, unreadable, empty, not audio, visibly cut short or outside the supported
+        rates.
+    """
+    with open_audio(Path(path)) as (_, info):
+        return info
+
+
+@contextmanager
+def open_audio(path: Path) -> Iterator[tuple[sf.SoundFile, AudioInfo]]:
+    """Open a file with every check that needs no decoding (see `audio_info`)."""
+    _check_readable(path)
+    try:
+        file = _SequentialFile(sndfile_name(path))
+    except (RuntimeError, TypeError, ValueError, OSError) as error:
+        raise AudioFileError(f"{shown(path)}: {_why_not_opened(path, error)}") from error
+    with file:
+        yield file, _inspect(path, file)
+
+
+def _check_readable(path: Path) -> None:
+    name = shown(path)
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise AudioFileError(f"{name}: is a folder, not an audio file. Name a file in it.")
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioFileError(f"{name}: is not a regular file. Save the audio to a file first.")
+        with open(path, "rb"):
+            pass
+    except FileNotFoundError as error:
+        raise AudioFileError(f"{name}: no such file. Check the path.") from error
+    except PermissionError as error:
+        raise AudioFileError(
+            f"{name}: no permission to read it. Change its permissions or copy it."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise AudioFileError(
+            f"{name}: can't be read ({getattr(error, 'strerror', None) or error})."
+        ) from error
+    if status.st_size == 0:
+        raise AudioFileError(f"{name}: is empty (0 bytes). Record or copy it again.")
+
+
+def _why_not_opened(path: Path, error: Exception) -> str:
+    reason = " ".join((getattr(error, "error_string", "") or "").split())
+    with open(path, "rb") as file:
+        head = file.read(12)
+    if head[:4] in (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff") or head[:3] == b"ID3":
+        return f"has a damaged or unsupported audio header ({reason or 'unknown layout'}). {COPY_AGAIN}"
+    return _NOT_AUDIO
+
+
+def _inspect(path: Path, file: sf.SoundFile) -> AudioInfo:
+    name = shown(path)
+    if file.format == "RAW":  # libsndfile takes any bytes named .gsm or .vox for audio
+        raise AudioFileError(
+            f"{name}: is not audio that can be read here. Convert it to wav, flac, ogg or mp3."
+        )
+    if not MIN_SAMPLE_RATE <= file.samplerate <= MAX_SAMPLE_RATE:
+        raise AudioFileError(
+            f"{name}: the header says {file.samplerate} Hz; {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} can be. "
+            "Convert it again from its source."
+        )
+    if not 1 <= file.channels <= MAX_CHANNELS:
+        raise AudioFileError(
+            f"{name}: the header says {file.channels} channels. Convert it again from its source."
+        )
+    short = probe.announced_bytes(file.extra_info)
+    if short:
+        raise AudioFileError(
+            f"{name}: is cut short ({short[0] / short[1]:.1%} of its audio is there). {COPY_AGAIN}"
+        )
+    if file.format == "OGG" and probe.ogg_is_cut(path):
+        raise AudioFileError(f"{name}: is cut short (it ends inside an Ogg page). {COPY_AGAIN}")
+
+    n_samples = file.frames
+    if file.format == "MP3" and not probe.mp3_has_length(path):
+        # libsndfile guesses the length from the first frames and never reads past the guess.
+        if probe.mp3_samples(path) > n_samples + 2 * 1152:
+            raise AudioFileError(
+                f"{name}: has no length tag and its end can't be reached. "
+                "Add the tag with `ffmpeg -i IN.mp3 -c copy OUT.mp3`."
+            )
+        n_samples = _count(path)
+    elif n_samples > _UNKNOWN_LENGTH:
+        n_samples = _count(path)
+    if n_samples == 0:
+        raise AudioFileError(f"{name}: holds no samples (zero length). Record or export it again.")
+    return AudioInfo(file.samplerate, file.channels, n_samples, file.format, file.subtype)
+
+
+def _count(path: Path) -> int:
+    """Count the samples of a file by decoding it."""
+    total = 0
+    with _SequentialFile(sndfile_name(path)) as file:
+        block = np.empty((_COUNT_BLOCK, file.channels), np.float32)
+        try:
+            while rows := len(file.read(out=block)):
+                total += rows
+        except sf.SoundFileError as error:
+            raise AudioFileError(f"{shown(path)}: is damaged after sample {total}. {COPY_AGAIN}") from error
+    return total

@@ -1,0 +1,279 @@
+"""Files in, files out: one in blocks, many in several processes."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+from audenoise.audio import AudioReader, AudioWriter, audio_info, output_format
+from audenoise.denoiser import Denoiser
+from audenoise.errors import AudenoiseError, AudioFileError, SignalError
+from audenoise.file_plan import FilePair
+from audenoise.stream import BLOCK_SECONDS
+
+_DISK_FULL_BYTES = 1 << 20
+
+
+@dataclass
+class BatchResult:
+    """What became of a batch: files denoised, results that existed and were kept, files that failed."""
+
+    denoised: int = 0
+    kept: list[Path] = field(default_factory=list)
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What a worker process needs to know, all of it picklable."""
+
+    model: str | os.PathLike[str] | None
+    threads: int | None
+    strength: float
+    max_attenuation_db: float | None
+    overwrite: bool
+    plot: bool
+
+
+def denoise_file(
+    denoiser: Denoiser,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    strength: float = 1.0,
+    max_attenuation_db: float | None = None,
+    overwrite: bool = False,
+    on_progress: Callable[[float], object] | None = None,
+) -> None:
+    """Denoise one file, block by block, in memory that doesn't depend on its length.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+    source, target : str or PathLike
+        The target gets the source's length, rate and channels; also its format and sample format if the
+        suffixes agree, otherwise the format that the target's suffix names. It appears when it is complete,
+        or not at all.
+    strength, max_attenuation_db : optional
+        As for `Denoiser.denoise`.
+    overwrite : bool, optional
+        Replace an existing target.
+    on_progress : callable, optional
+        Called with the seconds of audio in each block read.
+
+    Raises
+    ------
+    AudioFileError
+        If the source can't be read, or the target exists or can't be written.
+    """
+    source, target = Path(source), Path(target)
+    with AudioReader(source) as reader:
+        info = reader.info
+        stream = denoiser.stream(
+            info.sample_rate,
+            info.channels,
+            strength=strength,
+            max_attenuation_db=max_attenuation_db,
+            block_s=None,
+        )
+        if source.suffix.lower() == target.suffix.lower():
+            kind = info.format, info.subtype  # what the content is, should the suffix lie about it
+        else:
+            kind = output_format(target, info)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise AudioFileError(f"{target.parent}: is a file, not a folder; name another folder") from error
+        with AudioWriter(
+            target,
+            sample_rate=info.sample_rate,
+            channels=info.channels,
+            format=kind[0],
+            subtype=kind[1],
+            n_samples=info.n_samples,
+            overwrite=overwrite,
+        ) as writer:
+            try:
+                for block in reader.blocks(max(1, round(BLOCK_SECONDS * info.sample_rate))):
+                    writer.write(stream.process(block))
+                    if on_progress is not None:
+                        on_progress(len(block) / info.sample_rate)
+                writer.write(stream.flush())
+            except SignalError as error:
+                raise AudioFileError(f"{source}: {error}") from error
+
+
+def denoise_files(
+    pairs: Sequence[FilePair],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    strength: float = 1.0,
+    max_attenuation_db: float | None = None,
+    overwrite: bool = False,
+    plot: bool = False,
+    jobs: int = 1,
+    report: Callable[[str], object] = print,
+    progress: bool = False,
+) -> BatchResult:
+    """Denoise many files; one that fails is reported and doesn't stop the rest.
+
+    Parameters
+    ----------
+    pairs : sequence of FilePair
+        As `plan_files` makes them.
+    model : str or PathLike, optional
+        As for `load_preset`.
+    strength, max_attenuation_db : optional
+        As for `Denoiser.denoise`.
+    overwrite : bool, optional
+        Replace existing results; otherwise they are kept.
+    plot : bool, optional
+        Write a picture of the spectrograms before and after beside each result, as `<result>.png`.
+    jobs : int, optional
+        Processes. With more than one, each uses a single thread.
+    report : callable, optional
+        Called with one line for each file that fails.
+    progress : bool, optional
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    BatchResult
+
+    Raises
+    ------
+    ModelError
+        If the model can't be used.
+    AudenoiseError
+        If the disk is full or a worker process dies: the rest would fail as well.
+    """
+    result = BatchResult()
+    todo = []
+    for pair in pairs:
+        if pair.target.exists() and not overwrite:
+            result.kept.append(pair.target)
+        else:
+            todo.append(pair)
+    jobs = min(jobs, max(1, len(todo)))
+    settings = _Settings(model, 1 if jobs > 1 else None, strength, max_attenuation_db, overwrite, plot)
+    # Also when other processes do the work: a model or a number that can't be used is said once, at once.
+    denoiser = Denoiser.from_preset(model, threads=settings.threads)
+    denoiser.stream(denoiser.preset.sample_rate, strength=strength, max_attenuation_db=max_attenuation_db)
+    with _progress_bar(progress, todo) as bar:
+        if jobs == 1:
+            outcomes = (_denoise_pair(denoiser, pair, settings, bar.add_seconds) for pair in todo)
+        else:
+            from audenoise.workers import map_in_processes
+
+            outcomes = map_in_processes(partial(_denoise_pair_in_worker, settings), todo, jobs)
+        with closing(outcomes):
+            for error in outcomes:
+                if error is None:
+                    result.denoised += 1
+                else:
+                    result.failed += 1
+                    bar.clear()
+                    report(f"error: {error}")
+                bar.finished_one()
+    return result
+
+
+class _Progress:
+    """A tqdm bar in files, or in seconds of audio for a single file; does nothing where none is wanted."""
+
+    def __init__(self, bar: Any, *, by_seconds: bool) -> None:
+        self._bar = bar
+        self.by_seconds = by_seconds
+
+    def add_seconds(self, seconds: float) -> None:
+        if self._bar is not None and self.by_seconds:
+            self._bar.update(seconds)
+
+    def finished_one(self) -> None:
+        if self._bar is not None and not self.by_seconds:
+            self._bar.update(1)
+
+    def clear(self) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+
+
+@contextmanager
+def _progress_bar(wanted: bool, pairs: Sequence[FilePair]) -> Iterator[_Progress]:
+    if not wanted or not pairs:
+        yield _Progress(None, by_seconds=False)
+        return
+    from tqdm import tqdm
+
+    if len(pairs) > 1:
+        with tqdm(total=len(pairs), unit="file") as bar:
+            yield _Progress(bar, by_seconds=False)
+        return
+    try:
+        info = audio_info(pairs[0].source)
+        seconds = info.n_samples / info.sample_rate
+    except (AudenoiseError, OSError):
+        seconds = None  # The file's own turn reports what is wrong with it.
+    with tqdm(total=seconds, unit="s", unit_scale=True) as bar:
+        yield _Progress(bar, by_seconds=True)
+
+
+def _denoise_pair(
+    denoiser: Denoiser,
+    pair: FilePair,
+    settings: _Settings,
+    on_progress: Callable[[float], object] | None = None,
+) -> str | None:
+    """Return None, or in one line what went wrong. Raises only what concerns all files."""
+    try:
+        denoise_file(
+            denoiser,
+            pair.source,
+            pair.target,
+            strength=settings.strength,
+            max_attenuation_db=settings.max_attenuation_db,
+            overwrite=settings.overwrite,
+            on_progress=on_progress,
+        )
+        if settings.plot:
+            _plot(pair, overwrite=settings.overwrite)
+    except AudioFileError as error:
+        if _is_full(pair.target.parent):
+            raise AudenoiseError(str(error)) from error
+        return str(error)
+    except AudenoiseError as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or pair.source}: {error.strerror or error}"
+    except MemoryError:
+        return f"{pair.source}: not enough memory"
+    return None
+
+
+def _plot(pair: FilePair, *, overwrite: bool) -> None:
+    from audenoise.plotting import save_before_after
+
+    picture = pair.target.with_name(pair.target.name + ".png")
+    if overwrite or not picture.exists():
+        save_before_after(pair.source, pair.target, picture)
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _DISK_FULL_BYTES
+    except OSError:
+        return False
+
+
+@lru_cache(maxsize=1)
+def _worker_denoiser(model: str | os.PathLike[str] | None, threads: int | None) -> Denoiser:
+    """Load the model once per worker process."""
+    return Denoiser.from_preset(model, threads=threads)
+
+
+def _denoise_pair_in_worker(settings: _Settings, pair: FilePair) -> str | None:
+    return _denoise_pair(_worker_denoiser(settings.model, settings.threads), pair, settings)

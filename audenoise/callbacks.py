@@ -1,0 +1,128 @@
+# Keras annotates its operations for every backend at once, which no checker can follow.
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false
+"""Between epochs: checkpoints that survive a kill, and a stop with a clear word when training fails."""
+
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from audenoise.errors import TrainingError
+
+COLLAPSE_DB = -40.0
+"""An output this far below the clean speech is silence, not denoising."""
+
+
+@dataclasses.dataclass
+class RunState:
+    """What a run folder knows beside its weights."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_loss: float | None = None
+    seconds: float = 0.0
+    last: str | None = None
+
+    def write(self, run: Path) -> None:
+        partial = run / "state.json.partial"
+        partial.write_text(json.dumps(dataclasses.asdict(self), indent=1))
+        os.replace(partial, run / "state.json")
+
+    @classmethod
+    def read(cls, run: Path) -> "RunState":
+        try:
+            return cls(**json.loads((run / "state.json").read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise TrainingError(
+                f"{run / 'state.json'}: cannot be read ({error}); start without --resume"
+            ) from None
+
+
+def _save_weights(model: keras.Model, path: Path) -> None:
+    partial = path.with_name(f"partial-{path.name}")
+    model.save_weights(partial)
+    os.replace(partial, path)
+
+
+class SaveLast(keras.callbacks.Callback):
+    """After each epoch: weights, optimizer and epoch, so that a kill loses one epoch at most."""
+
+    def __init__(self, run: Path, state: RunState):
+        super().__init__()
+        self.run, self.state = run, state
+
+    def on_train_begin(self, logs=None):
+        self._started = time.monotonic() - self.state.seconds
+
+    def on_epoch_end(self, epoch, logs=None):
+        previous = self.state.last
+        name = f"last-{epoch + 1}.weights.h5"
+        _save_weights(self.model, self.run / name)
+        self.state.epoch, self.state.last = epoch + 1, name
+        self.state.seconds = time.monotonic() - self._started
+        self.state.write(self.run)
+        if previous and previous != name:
+            (self.run / previous).unlink(missing_ok=True)
+
+
+class SaveBest(keras.callbacks.Callback):
+    """Keeps the averaged weights of the epoch with the lowest validation loss; stops when it stays behind."""
+
+    def __init__(self, run: Path, state: RunState, patience: int | None):
+        super().__init__()
+        self.run, self.state, self.patience = run, state, patience
+
+    def on_epoch_end(self, epoch, logs=None):
+        loss = float((logs or {})["val_loss"])
+        if self.state.best_loss is None or loss < self.state.best_loss:
+            _save_weights(self.model.network, self.run / "best.weights.h5")
+            self.state.best_loss, self.state.best_epoch = loss, epoch + 1
+            self.state.write(self.run)
+        elif self.patience and epoch + 1 - self.state.best_epoch >= self.patience:
+            print(f"no better validation loss for {self.patience} epochs: stopped")
+            self.model.stop_training = True
+
+
+class Guard(keras.callbacks.Callback):
+    """Stops with a clear word on a loss that is no number, or on silence."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        # Reading the loss waits for the step, so not at every one.
+        if batch % 20 == 0 and not np.isfinite((logs or {}).get("loss", 0.0)):
+            raise TrainingError(
+                "the loss is not a number: lower training.learning_rate or training.clip_norm"
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        if not np.isfinite(logs.get("val_loss", 0.0)):
+            raise TrainingError("the validation loss is not a number: lower training.learning_rate")
+        level_db = logs.get("val_level_db", 0.0)
+        if epoch >= 1 and level_db < COLLAPSE_DB:
+            raise TrainingError(
+                f"the output has collapsed to silence ({level_db:.0f} dB below the speech): lower "
+                "training.learning_rate, or check that the clean folder holds speech"
+            )
+
+
+class DataWait(keras.callbacks.Callback):
+    """Adds the share of the epoch that the input pipeline kept its consumer waiting: `data_wait`, 0 to 1.
+
+    `fit` reads ahead, so this is an upper bound of what the step itself waited.
+    """
+
+    def __init__(self, stream):
+        super().__init__()
+        self.stream = stream
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._mark = time.perf_counter(), getattr(self.stream, "waited_s", 0.0)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:
+            elapsed = time.perf_counter() - self._mark[0]
+            logs["data_wait"] = (getattr(self.stream, "waited_s", 0.0) - self._mark[1]) / max(elapsed, 1e-9)

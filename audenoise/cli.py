@@ -1,0 +1,275 @@
+"""The command line: one thin function per command, which parses, calls one function elsewhere and prints.
+
+Everything heavy is imported inside the functions, so that `audenoise --help` starts at once and `predict`
+never loads TensorFlow or Keras. A command returns nothing, or the exit code. `main` turns every error that a
+person can put right into one line on stderr and an exit code: 1 for a failure, 2 for a wrong command line,
+130 for Ctrl-C.
+"""
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from audenoise.errors import AudenoiseError
+
+_INTERRUPTED = 130
+_TERMINATED = 143
+# Whether it can be read is found out when its turn comes, so that one bad file doesn't stop the others.
+_RECORDING = click.Path(readable=False, path_type=Path)
+
+
+class _Commands(click.Group):
+    """Sections in the order they are defined, and Ctrl-C as one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("audenoise: interrupted", err=True)
+            ctx.exit(_INTERRUPTED)
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        click.echo(f"audenoise {version('audenoise')}")
+    except PackageNotFoundError:
+        click.echo("audenoise (a checkout that is not installed)")
+    ctx.exit()
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version.",
+)
+def cli() -> None:
+    """Take the noise out of speech recordings, and train networks that do.
+
+    \b
+    Example: audenoise predict noisy.wav -o clean.wav
+    """
+
+
+@cli.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="IN...", type=_RECORDING)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="Folder for the results, made if missing. For a single input file also a file name, whose suffix "
+    "(.wav, .flac, .ogg, .mp3) chooses the format; a folder name with a dot then needs a slash at the end.",
+)
+@click.option(
+    "--model",
+    metavar="NAME|FOLDER",
+    help="Bundled model (see `audenoise models list`), or path to a model folder.  [default: standard]",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0.0, 1.0),
+    default=1.0,
+    show_default=True,
+    help="How much of the denoised signal to take: 0 leaves the recording as it is, 1 denoises fully.",
+)
+@click.option(
+    "--max-attenuation-db",
+    type=click.FloatRange(min=0.0),
+    metavar="DB",
+    help="Turn nothing down by more than this many decibels: 12 keeps some of the room.  [default: no limit]",
+)
+@click.option(
+    "--suffix", default="", metavar="TEXT", help="Added to every file name before the dot, e.g. _denoised."
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Replace existing files. Without it they are kept and reported."
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Files worked on at a time.",
+)
+@click.option("--plot", is_flag=True, help="Write OUT.png beside each result: spectrograms before and after.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary; errors are still printed.")
+def predict(
+    inputs: tuple[Path, ...],
+    output: str,
+    model: str | None,
+    strength: float,
+    max_attenuation_db: float | None,
+    suffix: str,
+    overwrite: bool,
+    jobs: int,
+    plot: bool,
+    quiet: bool,
+) -> int:
+    """Denoise files, or folders of files with all below them.
+
+    IN is a recording (wav, flac, ogg, mp3; any rate and channel count) or a folder, whose structure is kept
+    under OUT. Results have the length, rate, channels and sample format of the recording, and no delay.
+
+    A recording that can't be read is reported, the others are done all the same; the exit code is 1 then.
+
+    \b
+    Examples:
+      audenoise predict noisy.wav -o clean.wav
+      audenoise predict interviews/ -o denoised/ --jobs 4 --max-attenuation-db 18
+    """
+    from audenoise.batch import denoise_files
+    from audenoise.file_plan import plan_files
+
+    _exit_cleanly_on_termination()
+    plan = plan_files(inputs, output, suffix=suffix)
+    result = denoise_files(
+        plan,
+        model=model,
+        strength=strength,
+        max_attenuation_db=max_attenuation_db,
+        overwrite=overwrite,
+        plot=plot,
+        jobs=jobs,
+        report=_report,
+        progress=not quiet and sys.stderr.isatty(),
+    )
+    if result.kept:
+        others = f" and {len(result.kept) - 1} more" if len(result.kept) > 1 else ""
+        _report(f"kept existing {result.kept[0]}{others}; --overwrite replaces")
+    if not quiet and len(plan) > 1:
+        _report(f"{result.denoised} denoised, {len(result.kept)} kept, {result.failed} failed")
+    return 1 if result.failed else 0
+
+
+@cli.group(cls=_Commands)
+def models() -> None:
+    """List the models that are here and show what they are."""
+
+
+@models.command("list")
+def list_models() -> None:
+    """List the bundled models, with rate in Hz, parameters and multiply-accumulates per second of audio.
+
+    \b
+    Example: audenoise models list
+    """
+    from audenoise.presets import DEFAULT_PRESET, list_presets, load_preset, models_folder
+
+    names = list_presets()
+    if not names:
+        raise AudenoiseError(
+            f"no models in {models_folder()}; train and publish one, or install audenoise again"
+        )
+    for name in names:
+        preset = load_preset(models_folder() / name)
+        mark = " (default)" if name == DEFAULT_PRESET else ""
+        parameters, macs = preset.metadata.get("parameters"), preset.metadata.get("macs_per_second")
+        click.echo(
+            f"{name}{mark}: {preset.sample_rate} Hz, {parameters} parameters, {macs} MAC/s, {preset.licence}"
+        )
+        click.echo(f"    {preset.description}")
+
+
+@models.command("show")
+@click.argument("model", metavar="NAME|FOLDER|SPEC.yaml")
+def show_model(model: str) -> None:
+    """Show a published model's metadata, or the layers, parameters and MAC/s that a spec leads to.
+
+    A published model's files are checked against their checksums first.
+
+    \b
+    Examples:
+      audenoise models show standard
+      audenoise models show recipes/small.yaml
+    """
+    if Path(model).suffix.lower() in {".yaml", ".yml", ".json"}:
+        from audenoise.architectures.summary import describe_spec
+
+        click.echo(describe_spec(Path(model)))
+        return
+    import json
+
+    from audenoise.presets import load_preset
+
+    preset = load_preset(model)
+    preset.verify()
+    click.echo(json.dumps(preset.metadata, indent=2))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name. Default: those of this process.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    try:
+        code = cli.main(args=arguments, prog_name="audenoise", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "audenoise"
+        return _fail(f"{error.format_message()} See `{command} --help`.", code=2)
+    except click.ClickException as error:
+        return _fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("audenoise: interrupted", err=True)
+        return _INTERRUPTED
+    except AudenoiseError as error:
+        return _fail(str(error))
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            # The reader went away (`audenoise ... | head`): nobody is left to tell, not even at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        return _fail(
+            f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        )
+    return code if isinstance(code, int) else 0
+
+
+def _report(line: str) -> None:
+    click.echo(f"audenoise: {' '.join(line.split())}", err=True)
+
+
+def _fail(message: str, *, code: int = 1) -> int:
+    _report(f"error: {message}")
+    return code
+
+
+def _exit_cleanly_on_termination() -> None:
+    """Let `kill` unwind the stack, so that files being written are removed."""
+
+    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise SystemExit(_TERMINATED)
+
+    signal.signal(signal.SIGTERM, stop)

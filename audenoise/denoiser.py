@@ -1,0 +1,172 @@
+"""Audio in, audio out: a published model applied to signals of any rate, length and channel count."""
+
+import os
+from typing import Self
+
+import numpy as np
+
+from audenoise.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from audenoise.errors import ModelError, SignalError
+from audenoise.network import Network
+from audenoise.presets import METADATA_FILE, Preset, load_preset
+from audenoise.stream import BLOCK_SECONDS, DenoiserStream, check_layout
+
+
+class Denoiser:
+    """A published model, ready to denoise.
+
+    Parameters
+    ----------
+    preset : Preset
+        As `load_preset` returns it.
+    threads : int, optional
+        Threads of the network. Default: 2, or 1 on a machine with one core.
+
+    Attributes
+    ----------
+    preset : Preset
+
+    Raises
+    ------
+    ModelError
+        If the model's graph is damaged, isn't one of a denoiser or doesn't fit the metadata.
+    """
+
+    def __init__(self, preset: Preset, *, threads: int | None = None) -> None:
+        self.preset = preset
+        default = min(2, os.cpu_count() or 1)
+        self._network = Network(preset, threads=default if threads is None else threads)
+        try:
+            self.stream(preset.sample_rate)
+        except SignalError as error:
+            raise ModelError(f"{preset.folder}: {METADATA_FILE}: stft: {error}") from error
+
+    @classmethod
+    def from_preset(
+        cls, name_or_path: str | os.PathLike[str] | None = None, *, threads: int | None = None
+    ) -> Self:
+        """Load a model by name or from a folder.
+
+        Parameters
+        ----------
+        name_or_path : str or PathLike, optional
+            Bundled model or path to a model folder. Default: the standard model.
+        threads : int, optional
+            As above.
+
+        Raises
+        ------
+        ModelError
+            If the model is missing or damaged.
+        """
+        return cls(load_preset(name_or_path), threads=threads)
+
+    def denoise(
+        self,
+        audio: np.ndarray,
+        sample_rate: int,
+        *,
+        strength: float = 1.0,
+        max_attenuation_db: float | None = None,
+    ) -> np.ndarray:
+        """Denoise a whole signal.
+
+        Parameters
+        ----------
+        audio : np.ndarray
+            (samples,) or (samples, channels), at least one sample. Floating point with full scale 1.0, or
+            int16 or int32, which are divided by 2^15 or 2^31 first. Channels are denoised independently.
+        sample_rate : int
+            In Hz.
+        strength : float, optional
+            From 0 (the signal as it is) to 1: noisy + strength * (denoised - noisy).
+        max_attenuation_db : float, optional
+            Nothing is turned down by more than this, in dB, at least 0: with g = 10^(-dB/20) the result is
+            g * noisy + (1 - g) * denoised. Default: no limit.
+
+        Returns
+        -------
+        np.ndarray
+            float32 of the shape of `audio`, without delay. Not clipped.
+
+        Raises
+        ------
+        SignalError
+            If the audio is empty, NaN, infinite or of another type, or a parameter is out of range.
+
+        Examples
+        --------
+        >>> denoiser = Denoiser.from_preset()  # doctest: +SKIP
+        >>> denoised = denoiser.denoise(noisy, 48000, max_attenuation_db=20)  # doctest: +SKIP
+        """
+        check_layout(audio)
+        if audio.shape[0] == 0:
+            raise SignalError(f"audio must have at least one sample. Received: shape {audio.shape}")
+        channels = 1 if audio.ndim == 1 else audio.shape[1]
+        stream = self.stream(
+            sample_rate,
+            channels,
+            strength=strength,
+            max_attenuation_db=max_attenuation_db,
+            block_s=None,
+        )
+        result = np.empty(audio.shape, np.float32)
+        done, step = 0, max(1, round(BLOCK_SECONDS * sample_rate))
+        for start in range(0, len(audio), step):
+            ready = stream.process(audio[start : start + step])
+            result[done : done + len(ready)] = ready
+            done += len(ready)
+        result[done:] = stream.flush()
+        return result
+
+    def stream(
+        self,
+        sample_rate: int,
+        channels: int = 1,
+        *,
+        strength: float = 1.0,
+        max_attenuation_db: float | None = None,
+        block_s: float | None = 0.0,
+    ) -> DenoiserStream:
+        """Start a stream, for audio that comes in blocks. Streams of one denoiser are independent.
+
+        Parameters
+        ----------
+        sample_rate : int
+            In Hz.
+        channels : int, optional
+        strength, max_attenuation_db : optional
+            As for `denoise`.
+        block_s : float or None, optional
+            Seconds of audio to gather for each run of the network: longer is faster and later. 0 runs it as
+            soon as a frame is complete, for the lowest latency; None takes what is fastest for a whole file,
+            about 3 s. The samples are the same, only the time when they come out isn't.
+
+        Raises
+        ------
+        SignalError
+            If a parameter is out of range.
+
+        Examples
+        --------
+        >>> stream = denoiser.stream(16000)  # doctest: +SKIP
+        >>> parts = [stream.process(block) for block in blocks] + [stream.flush()]  # doctest: +SKIP
+        """
+        if not (MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE and int(sample_rate) == sample_rate):
+            raise SignalError(
+                f"sample_rate must be a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz. "
+                f"Received: {sample_rate}"
+            )
+        if not 1 <= channels <= MAX_CHANNELS:
+            raise SignalError(f"channels must be from 1 to {MAX_CHANNELS}. Received: {channels}")
+        if not 0.0 <= strength <= 1.0:
+            raise SignalError(f"strength must be from 0 to 1. Received: {strength}")
+        if max_attenuation_db is not None and not max_attenuation_db >= 0.0:
+            raise SignalError(f"max_attenuation_db must be at least 0. Received: {max_attenuation_db}")
+        if block_s is not None and not 0.0 <= block_s <= 60.0:
+            raise SignalError(f"block_s must be from 0 to 60 seconds. Received: {block_s}")
+        kept = 0.0 if max_attenuation_db is None else 10.0 ** (-max_attenuation_db / 20.0)
+        # Both mixtures are linear in (denoised - noisy), so they come to one weight.
+        return DenoiserStream(
+            self._network, int(sample_rate), channels, weight=strength * (1.0 - kept), block_s=block_s
+        )

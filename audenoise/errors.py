@@ -1,0 +1,33 @@
+"""Errors that audenoise raises on purpose.
+
+Every message is one line that names the file or the key at fault and says what to do, so that the command
+line can print it as it is. Anything that is not an `AudenoiseError` is a defect of the toolkit.
+"""
+
+
+class AudenoiseError(Exception):
+    """Base of all errors that a person can put right."""
+
+
+class AudioFileError(AudenoiseError):
+    """An audio file can't be read or written: missing, empty, damaged, of an unsuitable format, disk full."""
+
+
+class SignalError(AudenoiseError, ValueError):
+    """An array of samples or a parameter of signal processing is unusable: shape, NaN, silence, range."""
+
+
+class SpecError(AudenoiseError, ValueError):
+    """A specification is wrong; the message names its key, as in `encoder[2].filters: must be at least 1`."""
+
+
+class ModelError(AudenoiseError):
+    """A published model is missing, damaged or made for another version."""
+
+
+class DataError(AudenoiseError):
+    """A folder of recordings or a dataset can't serve: no audio, too little, wrong layout."""
+
+
+class TrainingError(AudenoiseError):
+    """Training can't go on: the loss is NaN, the output collapsed, a run folder doesn't fit its spec."""

@@ -1,0 +1,114 @@
+"""Which recordings to denoise, and where each result goes."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from audenoise.audio import AUDIO_SUFFIXES, find_audio
+from audenoise.errors import AudioFileError, DataError
+
+
+@dataclass(frozen=True)
+class FilePair:
+    """A recording and where its result goes."""
+
+    source: Path
+    target: Path
+
+
+def plan_files(inputs: Sequence[Path], output: str | os.PathLike[str], *, suffix: str = "") -> list[FilePair]:
+    """Find the recordings and name their results.
+
+    Parameters
+    ----------
+    inputs : sequence of Path
+        Files, and folders that are searched with all below them. A file that is missing is planned all the
+        same, and reported when its turn comes.
+    output : str or PathLike
+        A folder, under which the structure of each input folder is kept; for a single input file also a file
+        name.
+    suffix : str, optional
+        Added to each file name before the dot.
+
+    Returns
+    -------
+    list of FilePair
+        Results of an earlier run that lie inside an input folder are left out.
+
+    Raises
+    ------
+    DataError
+        If an input folder holds no audio, two recordings would get the same result, or a result would replace
+        a recording.
+    AudioFileError
+        If `output` names a file of a kind that can't be written, or an input folder can't be listed.
+    """
+    text = os.fspath(output)
+    if any(separator in suffix for separator in ("/", "\\", "\0")):
+        raise DataError(f"the suffix can't contain a slash. Received: {suffix!r}")
+    if len(inputs) == 1 and not inputs[0].is_dir() and _names_a_file(text):
+        if suffix:
+            raise DataError(f"{text}: is the result's whole name; give a folder to use the suffix {suffix!r}")
+        pairs = [FilePair(inputs[0], Path(text))]
+    else:
+        folder = Path(text)
+        if folder.exists() and not folder.is_dir():
+            raise DataError(f"{folder}: is a file; name a folder for the results")
+        pairs = list(_pairs_in_folder(inputs, folder, suffix))
+    _refuse_collisions(pairs)
+    return pairs
+
+
+def _names_a_file(text: str) -> bool:
+    path = Path(text)
+    if text.endswith(("/", os.sep)) or path.is_dir() or not path.suffix:
+        return False
+    if path.suffix.lower() not in AUDIO_SUFFIXES:
+        raise AudioFileError(
+            f"{path}: can't write {path.suffix} files. Use one of {' '.join(AUDIO_SUFFIXES)}, "
+            "or end the name with a slash if it is a folder's."
+        )
+    return True
+
+
+def _pairs_in_folder(inputs: Sequence[Path], folder: Path, suffix: str) -> Iterator[FilePair]:
+    def target_for(relative: Path) -> Path:
+        return folder / relative.with_name(relative.stem + suffix + relative.suffix)
+
+    results_folder = _real(folder)
+    for entry in inputs:
+        if not entry.is_dir():
+            yield FilePair(entry, target_for(Path(entry.name)))
+            continue
+        found = [FilePair(source, target_for(source.relative_to(entry))) for source in find_audio(entry)]
+        if results_folder == _real(entry):
+            # Results lie among the recordings: a file that is another one's result is no recording.
+            results = {_real(pair.target) for pair in found} if suffix else set()
+            found = [pair for pair in found if _real(pair.source) not in results]
+        elif results_folder.is_relative_to(_real(entry)):
+            found = [pair for pair in found if not _real(pair.source).is_relative_to(results_folder)]
+        if not found:
+            raise DataError(f"{entry}: no audio files in this folder")
+        yield from found
+
+
+def _refuse_collisions(pairs: Sequence[FilePair]) -> None:
+    sources = {_real(pair.source) for pair in pairs}
+    by_target: dict[Path, Path] = {}
+    for pair in pairs:
+        target = _real(pair.target)
+        if target in sources:
+            raise DataError(
+                f"{pair.target}: the result would replace a recording; choose another folder or --suffix"
+            )
+        other = by_target.setdefault(target, pair.source)
+        if other is not pair.source:
+            raise DataError(
+                f"{other} and {pair.source} would both be written to {pair.target}; denoise them apart"
+            )
+
+
+def _real(path: Path) -> Path:
+    # Path.resolve raises for a link that points to itself.
+    return Path(os.path.realpath(path))

@@ -1,0 +1,87 @@
+"""Loss terms for denoising, written with `keras.ops` alone; every function returns one value per example."""
+
+import math
+
+from audenoise.layers import TINY_POWER, SpectralTransform, ops, root
+
+SDR_FLOOR = 1e-3
+"""Limits the rewarded signal-to-distortion ratio to 30 dB: beyond, an example teaches nothing."""
+
+
+def compressed_losses(reference, estimate, exponent: float):
+    """Squared error of compressed magnitudes and of compressed complex spectra.
+
+    Parameters
+    ----------
+    reference, estimate : tensor
+        (batch, frames, bins, 2).
+    exponent : float
+        c in |X|^c, as in Ephrat et al. 2018 and Braun and Tashev 2020.
+
+    Returns
+    -------
+    tuple of tensor
+        Magnitude term and complex term, (batch,) each.
+    """
+    axes = (1, 2)
+    magnitudes, parts = [], []
+    for spectrum in (reference, estimate):
+        real, imag = ops.unstack(spectrum, axis=-1)
+        squared = ops.square(real) + ops.square(imag) + TINY_POWER
+        gain = root(squared, (exponent - 1) / 2)
+        magnitudes.append(gain * ops.sqrt(squared))
+        parts.append((real * gain, imag * gain))
+    distance = sum(ops.square(a - b) for a, b in zip(*parts, strict=True))
+    return ops.mean(ops.square(magnitudes[0] - magnitudes[1]), axes), ops.mean(distance, axes)
+
+
+def negative_sdr_db(reference, estimate, mixture):
+    """Minus the signal-to-distortion ratio in dB, limited at 30 dB.
+
+    The energy that limits it is the mixture's share, so that examples without speech are rewarded for
+    silence. Shapes (batch, samples) → (batch,). After Wisdom et al. 2020 (thresholded SNR).
+    """
+    signal = ops.sum(ops.square(reference), -1)
+    error = ops.sum(ops.square(reference - estimate), -1)
+    floor = SDR_FLOOR * ops.maximum(signal, 0.1 * ops.sum(ops.square(mixture), -1)) + 1e-7
+    return 10 / math.log(10) * (ops.log(error + floor) - ops.log(signal + floor))
+
+
+def denoising_losses(noisy_audio, clean_audio, spectrum, transform: SpectralTransform, weights):
+    """The weighted loss and its terms.
+
+    Parameters
+    ----------
+    noisy_audio, clean_audio : tensor
+        (batch, samples); full scale is 1.
+    spectrum : tensor
+        Denoised, (batch, frames, bins, 2).
+    transform : SpectralTransform
+    weights : audenoise.specs.LossSpec
+
+    Returns
+    -------
+    dict of str to tensor
+        ``loss`` and every term with a weight above 0, unweighted; scalars. Spectra and waveforms are scaled
+        per example so that the mixture has an RMS of 0.1: a quiet recording counts as much as a loud one.
+    """
+    n_samples = clean_audio.shape[1]
+    gain = 0.1 * ops.rsqrt(ops.mean(ops.square(noisy_audio), -1, keepdims=True) + 1e-10)
+    clean = clean_audio * gain
+    estimate = spectrum * gain[:, :, None, None]
+    reference = transform.stft(clean)
+    audio = transform.istft(estimate, n_samples)
+    terms = {}
+    magnitude, complex_ = compressed_losses(reference, estimate, weights.compression)
+    if weights.magnitude:
+        terms["magnitude"] = magnitude
+    if weights.complex:
+        terms["complex"] = complex_
+    if weights.consistency:
+        again = compressed_losses(reference, transform.stft(audio), weights.compression)
+        terms["consistency"] = again[0] + again[1]
+    if weights.waveform:
+        terms["waveform"] = ops.mean(ops.abs(clean - audio), -1)
+    terms["sdr"] = negative_sdr_db(clean, audio, noisy_audio * gain)
+    terms = {name: ops.mean(term) for name, term in terms.items()}
+    return {"loss": sum(getattr(weights, name) * term for name, term in terms.items()), **terms}

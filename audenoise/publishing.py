@@ -1,0 +1,181 @@
+# Keras annotates its operations for every backend at once, which no checker can follow.
+# pyright: reportAttributeAccessIssue=false
+"""From a training run to a model folder that `predict` can use."""
+
+import datetime
+import itertools
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from audenoise.architectures.summary import build_checked, context_frames, macs_per_second
+from audenoise.callbacks import RunState
+from audenoise.errors import ModelError, TrainingError
+from audenoise.layers import to_numpy
+from audenoise.onnx_export import to_onnx
+from audenoise.presets import load_preset, write_metadata
+from audenoise.specs import ModelSpec, dump_spec, load_spec
+
+WEIGHTS_FILE = "model.weights.h5"
+PARITY = 1e-4
+
+
+def load_keras_model(folder: str | Path) -> tuple[keras.Model, ModelSpec]:
+    """The Keras network of a model folder, with its weights.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Name of a bundled model or path to a model folder.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, changed or does not fit the spec.
+    """
+    preset = load_preset(folder)
+    preset.verify()
+    spec = load_spec(preset.folder / "spec.yaml")
+    network = build_checked(spec, source=str(preset.folder / "spec.yaml"))
+    try:
+        network.load_weights(preset.folder / WEIGHTS_FILE)
+    except (ValueError, OSError, KeyError) as error:
+        raise ModelError(f"{preset.folder / WEIGHTS_FILE}: does not fit spec.yaml ({error})") from None
+    return network, spec
+
+
+def parity_error(network: keras.Model, graph: bytes, *, frames: int = 150, seed: int = 0) -> float:
+    """Largest difference between the Keras network and its ONNX graph, relative to the output's peak.
+
+    Noise at three levels is run through both, the graph in blocks of uneven length with its state carried
+    where it has one.
+    """
+    import onnxruntime
+
+    rng = np.random.default_rng(seed)
+    bins = network.input.shape[2]
+    levels = np.array([1e-3, 3e-2, 1.0])[:, None, None, None]
+    noisy = (rng.standard_normal((3, frames, bins, 2)) * levels * 0.1).astype(np.float32)
+    expected = to_numpy(network(noisy, training=False))
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    states = {
+        i.name: np.zeros((3, *i.shape[1:]), np.float32) for i in session.get_inputs() if i.name != "noisy"
+    }
+    cuts = (0, 1, 40, frames) if states else (0, frames)
+    pieces = []
+    for start, end in itertools.pairwise(cuts):
+        denoised, *after = session.run(None, {"noisy": noisy[:, start:end], **states})
+        pieces.append(denoised)
+        states = dict(zip(states, after, strict=True))
+    return float(np.abs(np.concatenate(pieces, axis=1) - expected).max() / np.abs(expected).max())
+
+
+def publish(
+    run: Path,
+    target: Path,
+    *,
+    description: str,
+    licence: str,
+    data: list[str],
+    scores: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> float:
+    """Write a model folder from a run's best weights.
+
+    Parameters
+    ----------
+    run : Path
+        A run folder of `audenoise train`.
+    target : Path
+        The new folder; its name is the model's name.
+    description, licence : str
+        Kept in the metadata.
+    data : list of str
+        What the model was trained on, with attributions.
+    scores : mapping, optional
+        Measured scores, such as the JSON of ``benchmarks/quality.py``; nothing is added to them.
+    overwrite : bool
+        Replace an existing model folder.
+
+    Returns
+    -------
+    float
+        The difference between Keras and ONNX that was found, relative to the output's peak.
+
+    Raises
+    ------
+    TrainingError
+        If the run has no best weights yet.
+    ModelError
+        If the folder exists, or Keras and ONNX differ by more than 1e-4.
+    """
+    weights = run / "best.weights.h5"
+    if not weights.exists():
+        raise TrainingError(f"{run}: holds no best.weights.h5; train for at least one epoch first")
+    if target.exists() and not overwrite:
+        raise ModelError(f"{target}: exists already; add --overwrite to replace it")
+    if target.exists() and not (target / "metadata.json").exists():
+        raise ModelError(f"{target}: is no model folder, so it is not replaced")
+    spec = load_spec(run / "spec.yaml").model_copy(update={"name": target.name})
+    state = RunState.read(run)
+    network = build_checked(spec, source=str(run / "spec.yaml"))
+    network.load_weights(weights)
+    graph = to_onnx(network).SerializeToString()
+    error = parity_error(network, graph)
+    if not error < PARITY:
+        raise ModelError(
+            f"{run}: Keras and ONNX differ by {error:.1e} (allowed: {PARITY:.0e}); not published"
+        )
+    context = context_frames(network, spec)
+    recipe = spec.training
+    steps = state.best_epoch * recipe.steps_per_epoch
+    metadata = {
+        "name": target.name,
+        "created": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "description": description,
+        "licence": licence,
+        "sample_rate": spec.sample_rate,
+        "stft": {
+            "n_fft": spec.stft.n_fft,
+            "hop_length": spec.stft.hop_length,
+            "win_length": spec.stft.window_samples,
+            "window": spec.stft.window,
+        },
+        "context_frames": {"left": context.left, "right": context.right, "multiple": context.multiple},
+        "parameters": network.count_params(),
+        "macs_per_second": macs_per_second(network, spec),
+        "training": {
+            "epochs": state.best_epoch,
+            "steps": steps,
+            "hours_of_audio": round(steps * recipe.batch_size * recipe.crop_s / 3600, 2),
+            "wall_hours": round(state.seconds / 3600, 2),
+            "validation_loss": state.best_loss,
+            "seed": recipe.seed,
+            "backend": keras.backend.backend(),
+        },
+        "data": data,
+        "scores": dict(scores or {}),
+        "keras_onnx_difference": error,
+    }
+    partial = target.with_name(f".{target.name}.partial{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+        (partial / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
+        network.save_weights(partial / WEIGHTS_FILE)
+        (partial / "model.onnx").write_bytes(graph)
+        write_metadata(partial, metadata)
+        if target.exists():
+            old = target.with_name(f".{target.name}.old{os.getpid()}")
+            target.rename(old)
+            partial.rename(target)
+            shutil.rmtree(old)
+        else:
+            partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return error

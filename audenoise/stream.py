@@ -1,0 +1,269 @@
+"""One signal on its way through a denoiser: the only place where audio meets the network.
+
+The network was trained at one rate, and its window is kept fixed in milliseconds at every other: at 48 kHz
+the window has three times the samples, so its first bins mean the same frequencies as the network's and,
+divided by the sum of the window, have the same values. Bins above the network's band follow its top band.
+Nothing is resampled unless the window would not come out in whole samples (44.1 kHz is processed at 48 kHz).
+"""
+
+import numpy as np
+
+from audenoise.audio import StreamResampler
+from audenoise.errors import SignalError
+from audenoise.network import Network
+from audenoise.presets import StftSettings
+from audenoise.spectral import StreamingIstft, StreamingStft, make_window
+
+BLOCK_SECONDS = 3.0  # of audio per run of the network where latency doesn't matter; more leaves the cache
+
+_INTEGER_SCALES = {np.dtype(np.int16): 2.0**-15, np.dtype(np.int32): 2.0**-31}
+_RATE_FACTORS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1, 3 / 2, 2, 3, 6, 12, 24, 48)
+_TOP_BAND_START = 5 / 8  # of the network's band; from here up it decides about what lies above: 5 to 8 kHz
+_TOP_BAND_SMOOTHING_S = 0.02
+# Samples that are far too large overflow on their way; what comes out is checked, one error is enough.
+_QUIET = np.errstate(over="ignore", invalid="ignore")
+
+
+class DenoiserStream:
+    """State of one signal on its way through a denoiser; made by `Denoiser.stream`."""
+
+    def __init__(
+        self, network: Network, sample_rate: int, channels: int, *, weight: float, block_s: float | None
+    ) -> None:
+        self.sample_rate, self.channels = sample_rate, channels
+        self._network, self._weight = network, np.float32(weight)
+        preset = network.preset
+        model_rate, model_stft = preset.sample_rate, preset.stft
+        self._rate = processing_rate(sample_rate, model_rate, model_stft)
+        n_fft, hop_length, win_length = (
+            size * self._rate // model_rate
+            for size in (model_stft.n_fft, model_stft.hop_length, model_stft.win_length)
+        )
+        self._stft = {
+            "n_fft": n_fft,
+            "hop_length": hop_length,
+            "win_length": win_length,
+            "window": model_stft.window,
+            "batch_shape": (channels,),
+        }
+        self._bins = n_fft // 2 + 1
+        self._shared_bins = min(self._bins, network.bins)
+        self._top_band = slice(round(_TOP_BAND_START * (network.bins - 1)), network.bins)
+        self._smoothing = float(np.exp(-hop_length / self._rate / _TOP_BAND_SMOOTHING_S))
+        self._window_sum = np.float32(make_window(model_stft.window, win_length).sum())
+        frames_per_s = self._rate / hop_length
+        fastest = max(BLOCK_SECONDS * frames_per_s, preset.context_left + preset.context_right)
+        least = fastest if block_s is None else block_s * frames_per_s
+        self._block_frames = self._whole_multiples(max(1.0, least))
+        self._full_block = max(self._block_frames, self._whole_multiples(fastest))
+        self.reset()
+
+    def _whole_multiples(self, frames: float) -> int:
+        multiple = self._network.preset.context_multiple
+        return int(np.ceil(frames / multiple)) * multiple
+
+    @property
+    def latency_samples(self) -> int:
+        """Samples by which the output of `process` trails its input at most, the resampler left out."""
+        ahead = self._network.preset.context_right + self._block_frames - 1
+        return -(
+            -(self._stft["win_length"] + ahead * self._stft["hop_length"]) * self.sample_rate // self._rate
+        )
+
+    def reset(self) -> None:
+        """Forget all that was received, as if the stream were new."""
+        self._analysis, self._synthesis = StreamingStft(**self._stft), StreamingIstft(**self._stft)
+        self._up = self._down = None
+        if self._rate != self.sample_rate:
+            self._up = StreamResampler(self.sample_rate, self._rate, self.channels)
+            self._down = StreamResampler(self._rate, self.sample_rate, self.channels)
+        self._states = self._network.initial_states(self.channels)
+        # The last context_left frames that went through the network, then those that wait for it.
+        self._frames = np.zeros((self.channels, 0, self._bins), np.complex64)
+        self._n_past = 0
+        self._top_energies = np.zeros((2, self.channels))
+        self._waiting = np.zeros((0, self.channels), np.float32)
+        self._n_received = self._n_processed = 0
+        self._flat = False
+
+    @_QUIET
+    def process(self, block: np.ndarray) -> np.ndarray:
+        """Take the next block and return the samples that are ready.
+
+        Parameters
+        ----------
+        block : np.ndarray
+            (samples, channels), or (samples,) for one channel; any number of samples, also none. Types as for
+            `Denoiser.denoise`.
+
+        Returns
+        -------
+        np.ndarray
+            float32, as many axes as `block`. All that was returned so far, in a row, is the beginning of the
+            denoised signal; it is shorter than what was received, `flush` makes up for it.
+
+        Raises
+        ------
+        SignalError
+            If the block doesn't fit the stream or holds NaN or infinite samples. The stream stays as it was.
+        """
+        samples = self._checked(block)
+        self._flat = block.ndim == 1
+        self._n_received += len(samples)
+        if self._weight < 1.0:
+            self._waiting = np.concatenate([self._waiting, samples])
+        # However much comes at once, the spectra of a few seconds are in memory.
+        step = max(1, round(BLOCK_SECONDS * self.sample_rate))
+        parts = [self._resampled(samples[start : start + step]) for start in range(0, len(samples), step)]
+        return self._mixed(_joined(parts, self.channels))
+
+    @_QUIET
+    def flush(self) -> np.ndarray:
+        """Return the rest: with it, as many samples have come out as went in. The stream is as new then."""
+        parts = []
+        if self._n_received:
+            parts = [] if self._up is None else [self._advance(self._up.flush())]
+            parts.append(self._synthesised(self._analysis.flush(), last=True))
+            if self._down is not None:
+                parts = [self._down.process(_joined(parts, self.channels)), self._down.flush()]
+        result = self._mixed(_joined(parts, self.channels))
+        self.reset()
+        return result
+
+    def _checked(self, block: np.ndarray) -> np.ndarray:
+        check_layout(block)
+        samples = block[:, None] if block.ndim == 1 else block
+        if samples.shape[1] != self.channels:
+            raise SignalError(f"this stream takes (samples, {self.channels}). Received: shape {block.shape}")
+        scale = _INTEGER_SCALES.get(block.dtype)
+        if scale is not None:
+            return samples.astype(np.float32) * np.float32(scale)
+        samples = np.asarray(samples, np.float32)
+        if not np.isfinite(samples).all():
+            row = int(np.isfinite(samples).all(axis=1).argmin())
+            raise SignalError(f"audio must be finite; sample {self._n_received + row} is NaN or infinite")
+        return samples
+
+    def _resampled(self, samples: np.ndarray) -> np.ndarray:
+        if self._up is None or self._down is None:
+            return self._advance(samples)
+        return self._down.process(self._advance(self._up.process(samples)))
+
+    def _advance(self, samples: np.ndarray) -> np.ndarray:
+        """Take samples at the processing rate, return the denoised ones that are complete."""
+        self._n_processed += len(samples)
+        return self._synthesised(self._analysis.process(samples.T), last=False)
+
+    def _synthesised(self, spectrum: np.ndarray, *, last: bool) -> np.ndarray:
+        self._frames = np.concatenate([self._frames, spectrum.swapaxes(1, 2)], axis=1)
+        ahead, least = (0, 1) if last else (self._network.preset.context_right, self._block_frames)
+        denoised = []
+        while (n_ready := self._frames.shape[1] - self._n_past - ahead) >= least:
+            whole = n_ready if last else n_ready - n_ready % self._network.preset.context_multiple
+            denoised.append(self._run(min(whole, self._full_block)).swapaxes(1, 2))
+        if last:
+            rest = np.concatenate(denoised, axis=2) if denoised else None
+            samples = self._synthesis.flush(rest, n_samples=self._n_processed).T
+        else:
+            samples = _joined([self._synthesis.process(part).T for part in denoised], self.channels)
+        if not np.isfinite(samples).all():
+            raise SignalError("the samples are too large for the model; scale the audio to full scale 1.0")
+        return samples
+
+    def _run(self, n_frames: int) -> np.ndarray:
+        """Denoise the first `n_frames` waiting frames: (channels, n_frames, bins)."""
+        preset, n_past = self._network.preset, self._n_past
+        shown = self._frames[:, : n_past + n_frames + preset.context_right]
+        noisy = shown[:, n_past : n_past + n_frames]
+        shared, top = self._shared_bins, self._top_band
+        scaled = np.zeros((*shown.shape[:2], self._network.bins), np.complex64)
+        np.divide(shown[..., :shared], self._window_sum, out=scaled[..., :shared])
+        output, self._states = self._network.run(scaled, self._states)
+        output = output[:, n_past : n_past + n_frames]
+        denoised = np.empty_like(noisy)
+        np.multiply(output[..., :shared], self._window_sum, out=denoised[..., :shared])
+        if self._bins > shared:
+            gains = self._top_gains(scaled[:, n_past : n_past + n_frames, top], output[..., top])
+            np.multiply(noisy[..., shared:], gains[..., None], out=denoised[..., shared:])
+        # Whatever a network makes of nothing, silence stays silent.
+        denoised[~noisy.any(axis=2)] = 0.0
+        kept = min(n_past + n_frames, preset.context_left)
+        self._frames = self._frames[:, n_past + n_frames - kept :]
+        self._n_past = kept
+        return denoised
+
+    def _top_gains(self, noisy: np.ndarray, denoised: np.ndarray) -> np.ndarray:
+        """Gain of the network's top band, (channels, frames), at most 1.
+
+        The ratio of smoothed energies opens at once when something loud begins, and hardly moves in steady
+        noise.
+        """
+        energies = np.stack([np.square(np.abs(part)).sum(axis=2) for part in (denoised, noisy)])
+        smooth, smoothed = self._smoothing, np.empty(energies.shape)
+        for frame in range(energies.shape[2]):
+            self._top_energies = smooth * self._top_energies + (1.0 - smooth) * energies[..., frame]
+            smoothed[..., frame] = self._top_energies
+        return np.sqrt(np.minimum(1.0, (smoothed[0] + 1e-30) / (smoothed[1] + 1e-30))).astype(np.float32)
+
+    def _mixed(self, denoised: np.ndarray) -> np.ndarray:
+        if self._weight < 1.0:
+            noisy, self._waiting = self._waiting[: len(denoised)], self._waiting[len(denoised) :]
+            denoised = noisy + self._weight * (denoised - noisy)
+        return denoised[:, 0] if self._flat else denoised
+
+
+def _joined(parts: list[np.ndarray], channels: int) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros((0, channels), np.float32)
+
+
+def processing_rate(sample_rate: int, model_rate: int, stft: StftSettings) -> int:
+    """Return the rate at which a signal is processed.
+
+    Parameters
+    ----------
+    sample_rate, model_rate : int
+        The signal's and the model's, in Hz.
+    stft : StftSettings
+        The model's.
+
+    Returns
+    -------
+    int
+        `sample_rate` where window, hop and half the FFT come out in whole samples, otherwise the next higher
+        rate of a usual ratio to the model's, or where there is none the next higher one of all.
+
+    Examples
+    --------
+    >>> settings = StftSettings(n_fft=512, hop_length=256, win_length=512, window="sqrt_hann")
+    >>> [processing_rate(rate, 16000, settings) for rate in (8000, 11025, 22050, 44100, 48000)]
+    [8000, 12000, 24000, 48000, 48000]
+    """
+
+    def fits(rate: int) -> bool:
+        return (
+            stft.n_fft * rate % (2 * model_rate) == 0
+            and stft.hop_length * rate % model_rate == 0
+            and stft.win_length * rate % model_rate == 0
+        )
+
+    if fits(sample_rate):
+        return sample_rate
+    usual = (int(model_rate * factor) for factor in _RATE_FACTORS if model_rate * factor % 1 == 0)
+    for rate in usual:
+        if rate >= sample_rate and fits(rate):
+            return rate
+    # Multiples of the model's rate always fit.
+    return -(-sample_rate // model_rate) * model_rate
+
+
+def check_layout(audio: np.ndarray) -> None:
+    """Raise `SignalError` unless the array has a shape and a type that can be audio."""
+    if not isinstance(audio, np.ndarray) or audio.ndim not in (1, 2):
+        received = f"shape {audio.shape}" if isinstance(audio, np.ndarray) else type(audio).__name__
+        raise SignalError(
+            f"audio must be an array of (samples,) or (samples, channels). Received: {received}"
+        )
+    if not (np.issubdtype(audio.dtype, np.floating) or audio.dtype in _INTEGER_SCALES):
+        raise SignalError(f"audio must be floating point, int16 or int32. Received: {audio.dtype}")
+    if audio.ndim == 2 and audio.shape[1] > 64 and audio.shape[1] > audio.shape[0]:
+        raise SignalError(f"audio must be (samples, channels); transpose it. Received: shape {audio.shape}")
