@@ -87,6 +87,27 @@ class SaveBest(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+class AverageWarmUp(keras.callbacks.Callback):
+    """Restarts the weight average from the current weights until it has seen twice its own length of steps.
+
+    Keras starts the average at the random weights, which a momentum of 0.999 remembers for thousands of steps.
+    """
+
+    def on_train_begin(self, logs=None):
+        self._restart()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._restart()
+
+    def _restart(self):
+        optimizer = self.model.optimizer
+        if int(optimizer.iterations) * (1 - optimizer.ema_momentum) > 2:
+            return
+        pairs = zip(self.model.trainable_variables, optimizer._model_variables_moving_average, strict=True)
+        for variable, average in pairs:
+            average.assign(variable)
+
+
 class Guard(keras.callbacks.Callback):
     """Stops with a clear word on a loss that is no number, or on silence."""
 

@@ -17,7 +17,9 @@ from typing import Any, NoReturn
 
 import click
 
+from audenoise.cli_training import publish, train
 from audenoise.errors import AudenoiseError
+from audenoise.interrupts import signals_held
 
 _INTERRUPTED = 130
 _TERMINATED = 143
@@ -138,10 +140,12 @@ def predict(
       audenoise predict noisy.wav -o clean.wav
       audenoise predict interviews/ -o denoised/ --jobs 4 --max-attenuation-db 18
     """
-    from audenoise.batch import denoise_files
-    from audenoise.file_plan import plan_files
+    # An import that is interrupted can fail in any way, or not at all.
+    with signals_held(signal.SIGINT, signal.SIGTERM):
+        from audenoise.batch import denoise_files
+        from audenoise.file_plan import plan_files
 
-    _exit_cleanly_on_termination()
+        _exit_cleanly_on_termination()
     plan = plan_files(inputs, output, suffix=suffix)
     result = denoise_files(
         plan,
@@ -215,6 +219,10 @@ def show_model(model: str) -> None:
     preset = load_preset(model)
     preset.verify()
     click.echo(json.dumps(preset.metadata, indent=2))
+
+
+for _command in (train, publish):
+    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,9 @@ def _report(line: str) -> None:
 
 
 @click.command()
-@click.option("--clean", required=True, help="Clean speech, searched recursively; may be given again.", **_FOLDERS)
+@click.option(
+    "--clean", required=True, help="Clean speech, searched recursively; may be given again.", **_FOLDERS
+)
 @click.option("--noise", required=True, help="Noise, searched recursively; may be given again.", **_FOLDERS)
 @click.option("--rir", help="Room impulse responses; simulated rooms are used besides.", **_FOLDERS)
 @click.option(
@@ -43,7 +45,9 @@ def _report(line: str) -> None:
     help="Folder for weights, logs and spec.",
 )
 @click.option("--resume", is_flag=True, help="Continue the run in RUN after its last finished epoch.")
-@click.option("--from-preset", metavar="NAME|FOLDER", help="Start from a published model's weights (fine-tuning).")
+@click.option(
+    "--from-preset", metavar="NAME|FOLDER", help="Start from a published model's weights (fine-tuning)."
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Overrides training.epochs.")
 @click.option("--steps-per-epoch", type=click.IntRange(min=1), help="Overrides training.steps_per_epoch.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Overrides training.batch_size.")
@@ -117,7 +121,9 @@ def train(
         initial_weights=weights,
         report=_report,
     )
-    _report(f"best validation loss {state.best_loss:.5f} after epoch {state.best_epoch}: {run / 'best.weights.h5'}")
+    _report(
+        f"best validation loss {state.best_loss:.5f} after epoch {state.best_epoch}: {run / 'best.weights.h5'}"
+    )
 
 
 @click.command()

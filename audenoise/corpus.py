@@ -8,7 +8,7 @@ import numpy as np
 
 from audenoise.audio import find_audio, read_audio
 from audenoise.degradation import trim_response
-from audenoise.errors import DataError
+from audenoise.errors import AudenoiseError, DataError
 from audenoise.mixtures import AudioPool, Mixer, MixtureStream, build_pool
 from audenoise.specs import ModelSpec
 
@@ -51,16 +51,30 @@ def hold_out(pool: AudioPool, what: str) -> tuple[AudioPool, AudioPool]:
     return _subset(pool, ~held), _subset(pool, held)
 
 
-def load_responses(folders: Sequence[Path], sample_rate: int) -> list[np.ndarray]:
-    """Room responses (channels apart), direct sound first, at most 3 s each."""
-    responses = []
+def load_responses(folders: Sequence[Path], sample_rate: int) -> tuple[list[np.ndarray], list[str]]:
+    """Room responses (channels apart), direct sound first, at most 3 s each; and what had to be left out.
+
+    Raises
+    ------
+    DataError
+        If a folder holds no usable response.
+    """
+    responses, skipped = [], []
     for folder in folders:
+        before = len(responses)
         for path in find_audio(folder):
-            audio, _ = read_audio(path, sample_rate=sample_rate)
-            responses += [
-                trim_response(audio[:, c])[: 3 * sample_rate] for c in range(min(2, audio.shape[1]))
-            ]
-    return responses
+            try:
+                audio, _ = read_audio(path, sample_rate=sample_rate)
+            except AudenoiseError as error:
+                skipped.append(str(error))
+                continue
+            channels = [audio[:, c] for c in range(min(2, audio.shape[1])) if audio[:, c].any()]
+            if not channels:
+                skipped.append(f"{path}: is silent")
+            responses += [trim_response(channel)[: 3 * sample_rate] for channel in channels]
+        if len(responses) == before:
+            raise DataError(f"{folder}: holds no usable room response (wav, flac, ogg, mp3)")
+    return responses, skipped
 
 
 @dataclass(frozen=True)
@@ -101,7 +115,8 @@ def make_mixers(spec: ModelSpec, folders: TrainingFolders, *, cache: Path, jobs:
     ):
         sides.append((pool(train), pool(valid)) if valid else hold_out(pool(train), what))
     (speech, valid_speech), (noise, valid_noise) = sides
-    responses = load_responses(folders.rir, spec.sample_rate)
+    responses, bad = load_responses(folders.rir, spec.sample_rate)
+    skipped.extend(bad)
     n_samples = round(spec.training.crop_s * spec.sample_rate)
     seed = spec.training.seed
     train = Mixer(speech, noise, responses, spec=spec.mixing, n_samples=n_samples, seed=seed)

@@ -147,7 +147,7 @@ class ApplyOutput(keras.layers.Layer):
             return expand(complex_multiply(compress(noisy, self.exponent), prediction), self.exponent)
         if self.kind == "magnitude_mask":
             return expand(scale(compress(noisy, self.exponent), prediction[..., 0]), self.exponent)
-        if self.representation == "complex":
+        if self.representation in ("complex", "magnitude_complex"):
             if self.kind == "noise":
                 prediction = compress(noisy, self.exponent) - prediction
             return expand(prediction, self.exponent)

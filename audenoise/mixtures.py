@@ -5,14 +5,17 @@ bytes whatever the number of processes.
 """
 
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
 import queue
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +64,8 @@ def _decode(job: tuple[Path, int]) -> tuple[np.ndarray, float] | str:
     path, sample_rate = job
     try:
         audio, _ = read_audio(path, sample_rate=sample_rate)
-        audio = audio[:, 0]  # the mean of channels can cancel
+        # One channel, since the mean of several can cancel: the strongest, as others may be unused.
+        audio = audio[:, int(np.square(audio).sum(axis=0).argmax())]
         peak = float(np.abs(audio).max())
         if peak < _SILENCE:
             return f"{path}: is silent"
@@ -287,26 +291,42 @@ class Mixer:
         return np.stack([noisy for noisy, _ in pairs]), np.stack([clean for _, clean in pairs])
 
 
-def _mix_forever(mixer: Mixer, size: int, first: int, step: int, out) -> None:
+def _mix_forever(mixer: Mixer, size: int, first: int, step: int, out: Connection) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    out.cancel_join_thread()  # or a process whose parent was killed waits forever to deliver its last batch
-    parent, number = os.getppid(), first
+    ready: queue.Queue = queue.Queue(maxsize=4)
+    sender = threading.Thread(target=_send, args=(ready, out), daemon=True)
+    sender.start()
+    try:
+        for number in itertools.count(first, step):
+            if not _hand_over(mixer.batch(number, size), ready, sender):
+                return
+    except Exception as error:
+        _hand_over(f"{type(error).__name__}: {error}", ready, sender)
+        sender.join()
+
+
+def _hand_over(item: object, ready: queue.Queue, sender: threading.Thread) -> bool:
+    """Wait for room in the queue. False if the sender is gone, because nobody reads any more."""
+    while sender.is_alive():
+        try:
+            ready.put(item, timeout=2)
+            return True
+        except queue.Full:
+            continue
+    return False
+
+
+def _send(ready: queue.Queue, out: Connection) -> None:
     try:
         while True:
-            batch = mixer.batch(number, size)
-            number += step
-            while True:
-                if os.getppid() != parent:
-                    return  # the parent was killed
-                try:
-                    out.put(batch, timeout=2)
-                    break
-                except queue.Full:
-                    continue
-    except Exception as error:
-        out.put(f"{type(error).__name__}: {error}")
+            item = ready.get()
+            out.send(item)
+            if isinstance(item, str):
+                return
+    except OSError:  # the parent was killed
+        return
 
 
 class MixtureStream:
@@ -330,16 +350,19 @@ class MixtureStream:
     def __init__(self, mixer: Mixer, *, batch_size: int, workers: int = 1, first: int = 0):
         self.mixer, self.batch_size, self.workers, self.number = mixer, batch_size, workers, first
         self.waited_s = 0.0
-        self._processes, self._queues = [], []
+        self._processes, self._pipes = [], []
         context = multiprocessing.get_context("spawn")
         for i in range(workers):
-            out = context.Queue(maxsize=4)
+            # Not a Queue: it would hold the writing end here as well, and a process killed in the middle of a
+            # batch would leave the reader waiting for the rest of it.
+            pipe, out = context.Pipe(duplex=False)
             process = context.Process(
                 target=_mix_forever, args=(mixer, batch_size, first + i, workers, out), daemon=True
             )
             process.start()
+            out.close()
             self._processes.append(process)
-            self._queues.append(out)
+            self._pipes.append(pipe)
         self._first = first
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -356,16 +379,13 @@ class MixtureStream:
         return batch
 
     def _receive(self, worker: int):
-        while True:
-            try:
-                batch = self._queues[worker].get(timeout=2)
-            except queue.Empty:
-                if not self._processes[worker].is_alive():
-                    raise DataError("a mixing process died (out of memory?); use fewer --workers") from None
-                continue
-            if isinstance(batch, str):
-                raise DataError(f"mixing failed: {batch}")
-            return batch
+        try:
+            batch = self._pipes[worker].recv()
+        except (EOFError, OSError):
+            raise DataError("a mixing process died (out of memory?); use fewer --workers") from None
+        if isinstance(batch, str):
+            raise DataError(f"mixing failed: {batch}")
+        return batch
 
     def close(self) -> None:
         """End the processes."""
@@ -373,3 +393,6 @@ class MixtureStream:
             process.terminate()
         for process in self._processes:
             process.join(timeout=5)
+            if process.is_alive():
+                process.kill()
+                process.join()

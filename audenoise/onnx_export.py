@@ -34,6 +34,7 @@ class _Graph:
         self.outputs: list[onnx.ValueInfoProto] = []
         self.noisy = ""
         self.frames = ""
+        self.stateful = True
         self._count = 0
 
     def add(self, op: str, inputs: list[str], outputs: int = 1, **attributes: Any) -> Any:
@@ -157,7 +158,7 @@ def _apply(g: _Graph, layer: own.ApplyOutput, inputs: list[str]) -> str:
         return _warp(g, g.add("Concat", [real, imag], axis=1), 1 / exponent)
     if layer.kind == "magnitude_mask":
         return _warp(g, g.add("Mul", [_warp(g, noisy, exponent), prediction]), 1 / exponent)
-    if layer.representation == "complex":
+    if layer.representation in ("complex", "magnitude_complex"):
         if layer.kind == "noise":
             prediction = g.add("Sub", [_warp(g, noisy, exponent), prediction])
         return _warp(g, prediction, 1 / exponent)
@@ -346,8 +347,7 @@ def _gru_weights(g: _Graph, *cells: keras.layers.GRU) -> list[str]:
     stacks: list[list[np.ndarray]] = [[], [], []]
     for layer in cells:
         kernel, recurrent, bias = (
-            own.to_numpy(v)
-            for v in (layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias)
+            own.to_numpy(v) for v in (layer.cell.kernel, layer.cell.recurrent_kernel, layer.cell.bias)
         )
         for stack, value in zip(stacks, (kernel.T, recurrent.T, bias.ravel()), strict=True):
             stack.append(value)
@@ -377,7 +377,7 @@ def _axis_gru(g: _Graph, layer: own.AxisGRU, inputs: list[str]) -> str:
         x = g.reshape(g.transpose(inputs[0], 2, 0, 3, 1), 0, -1, channels)
     else:
         x = g.reshape(g.transpose(inputs[0], 3, 0, 2, 1), bands, -1, channels)
-    if along_frames and len(cells) == 1:
+    if along_frames and g.stateful:
         initial = g.reshape(g.state(layer.name, bands, units), 1, -1, units)
         y, last = _gru(g, x, cells, initial)
         g.next_state(layer.name, g.reshape(last, -1, bands, units), bands, units)
@@ -395,9 +395,12 @@ def _full_band_gru(g: _Graph, layer: own.FullBandGRU, inputs: list[str]) -> str:
     bands, channels = _static(layer.input)
     x = g.transpose(_dense(g, layer.reduce, inputs), 2, 0, 3, 1)
     x = g.reshape(x, 0, 0, bands * layer.reduced)
-    initial = g.reshape(g.state(layer.name, layer.units), 1, -1, layer.units)
-    y, last = _gru(g, x, [layer.recurrence], initial)
-    g.next_state(layer.name, g.reshape(last, -1, layer.units), layer.units)
+    if g.stateful:
+        initial = g.reshape(g.state(layer.name, layer.units), 1, -1, layer.units)
+        y, last = _gru(g, x, [layer.recurrence], initial)
+        g.next_state(layer.name, g.reshape(last, -1, layer.units), layer.units)
+    else:
+        y, _ = _gru(g, x, [layer.recurrence])
     y = g.add("MatMul", [g.reshape(y, 0, -1, layer.units), g.weight(layer.spread.kernel)])
     y = g.add("Add", [y, g.weight(layer.spread.bias)])
     return g.transpose(g.reshape(y, 0, 0, bands, channels), 1, 3, 0, 2)
@@ -437,7 +440,8 @@ def to_onnx(network: keras.Model) -> onnx.ModelProto:
     -------
     onnx.ModelProto
         Input ``noisy`` and output ``denoised``, (batch, frames, bins, 2) float32, dynamic batch and frames;
-        and, for each state, ``NAME_in`` and ``NAME_out`` of shape (batch, …), zeros at the start.
+        and, for each state, ``NAME_in`` and ``NAME_out`` of shape (batch, …), zeros at the start. A network
+        that is not causal has none: its blocks come with context instead.
 
     Raises
     ------
@@ -445,6 +449,9 @@ def to_onnx(network: keras.Model) -> onnx.ModelProto:
         If the network holds a layer that has no translator.
     """
     graph = _Graph()
+    graph.stateful = all(
+        layer.causal for layer in network.operations if isinstance(layer, own.SpectralConv2D)
+    )
     bins = network.input.shape[2]
     graph.inputs.append(_info("noisy", "batch", "frames", bins, 2))
     graph.noisy = graph.transpose("noisy", 0, 3, 1, 2)

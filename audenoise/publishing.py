@@ -19,7 +19,7 @@ from audenoise.errors import ModelError, TrainingError
 from audenoise.layers import to_numpy
 from audenoise.onnx_export import to_onnx
 from audenoise.presets import load_preset, write_metadata
-from audenoise.specs import ModelSpec, dump_spec, load_spec
+from audenoise.specs import ModelSpec, dump_spec, load_spec, parse_spec, spec_to_dict
 
 WEIGHTS_FILE = "model.weights.h5"
 PARITY = 1e-4
@@ -121,10 +121,15 @@ def publish(
         raise ModelError(f"{target}: exists already; add --overwrite to replace it")
     if target.exists() and not (target / "metadata.json").exists():
         raise ModelError(f"{target}: is no model folder, so it is not replaced")
-    spec = load_spec(run / "spec.yaml").model_copy(update={"name": target.name})
+    spec = parse_spec({**spec_to_dict(load_spec(run / "spec.yaml")), "name": target.name}, source=str(target))
     state = RunState.read(run)
     network = build_checked(spec, source=str(run / "spec.yaml"))
-    network.load_weights(weights)
+    try:
+        network.load_weights(weights)
+    except (ValueError, OSError, KeyError) as error:
+        raise ModelError(
+            f"{weights}: does not fit spec.yaml ({' '.join(str(error).split())[:160]})"
+        ) from None
     graph = to_onnx(network).SerializeToString()
     error = parity_error(network, graph)
     if not error < PARITY:

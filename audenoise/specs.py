@@ -27,7 +27,7 @@ MAX_PARAMETERS = 500_000_000
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _ordered(value: Range, key: str) -> None:
@@ -41,7 +41,7 @@ class StftSpec(_Strict):
     n_fft: Annotated[int, Field(ge=16, le=16384)] = 512
     hop_length: Annotated[int, Field(ge=1, le=16384)] = 256
     win_length: Annotated[int, Field(ge=2, le=16384)] | None = None
-    window: Literal["sqrt_hann", "hann", "hamming", "boxcar"] = "sqrt_hann"
+    window: Literal["sqrt_hann", "hann", "hamming", "blackman", "rectangular"] = "sqrt_hann"
 
     @property
     def window_samples(self) -> int:
@@ -53,12 +53,15 @@ class StftSpec(_Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.n_fft % 2:
+            raise ValueError(f"n_fft: must be even. Received: {self.n_fft}")
         if self.window_samples > self.n_fft:
             raise ValueError(f"win_length: must not exceed n_fft {self.n_fft}. Received: {self.win_length}")
-        if self.hop_length > self.window_samples // 2 + 1:
+        half = (self.window_samples + 1) // 2
+        if self.hop_length > half:
             raise ValueError(
-                f"hop_length: must be at most half the window ({self.window_samples // 2}), so that the "
-                f"inverse exists. Received: {self.hop_length}"
+                f"hop_length: must be at most half the window ({half}), so that the inverse exists. "
+                f"Received: {self.hop_length}"
             )
         return self
 
@@ -81,8 +84,10 @@ class InputSpec(_Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.range_db[0] >= self.range_db[1]:
-            raise ValueError(f"range_db: must be [low, high]. Received: {list(self.range_db)}")
+        if not -200 <= self.range_db[0] < self.range_db[1] <= 100:
+            raise ValueError(
+                f"range_db: must be [low, high] within -200 to 100 dB. Received: {list(self.range_db)}"
+            )
         return self
 
 
@@ -128,6 +133,19 @@ class SkipSpec(_Strict):
 class ConvolutionBottleneck(_Strict):
     kind: Literal["convolution"]
     stages: Annotated[tuple[StageSpec, ...], Field(min_length=1, max_length=16)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for i, stage in enumerate(self.stages):
+            for key in ("stride", "pool"):
+                step = getattr(stage, key)
+                if step != (1, 1):
+                    raise ValueError(
+                        f"stages[{i}].{key}: a bottleneck keeps its size. Received: {list(step)}"
+                    )
+            if stage.up_kernel:
+                raise ValueError(f"stages[{i}].up_kernel: belongs to a decoder stage")
+        return self
 
 
 class RecurrentBottleneck(_Strict):
@@ -324,6 +342,11 @@ class ModelSpec(_Strict):
                 )
             if isinstance(self.bottleneck, RecurrentBottleneck) and self.bottleneck.bidirectional:
                 raise ValueError("bottleneck.bidirectional: needs causal: false. Received: true")
+        if self.training.crop_s * self.sample_rate < self.stft.window_samples:
+            raise ValueError(
+                f"training.crop_s: must be at least one window "
+                f"({self.stft.window_samples / self.sample_rate:g} s). Received: {self.training.crop_s}"
+            )
         return self
 
 
@@ -337,7 +360,10 @@ def _key_path(location: tuple[int | str, ...]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):  # a date as a key, a dictionary that holds itself
+        text = type(value).__name__
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -418,7 +444,9 @@ def load_spec(path: str | Path) -> ModelSpec:
     try:
         if path.stat().st_size > MAX_SPEC_BYTES:
             raise SpecError(f"{path}: is larger than 1 MB, so it is no spec")
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_OneLevelLoader)
+        text = path.read_text(encoding="utf-8")
+        # JSON is nearly YAML, but for tabs.
+        data = json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, Loader=_OneLevelLoader)
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:

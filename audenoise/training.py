@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from audenoise.architectures.summary import build_checked
-from audenoise.callbacks import DataWait, Guard, RunState, SaveBest, SaveLast
+from audenoise.callbacks import AverageWarmUp, DataWait, Guard, RunState, SaveBest, SaveLast
 from audenoise.corpus import TrainingFolders, make_mixers, training_stream
 from audenoise.errors import TrainingError
 from audenoise.layers import SpectralTransform, to_numpy
@@ -95,11 +95,12 @@ def prepare_run(run: Path, spec: ModelSpec, *, resume: bool) -> RunState:
     Raises
     ------
     TrainingError
-        If the folder already holds a run and `resume` is false, or holds none and it is true.
+        If the folder already holds a finished epoch and `resume` is false, or holds no run and it is true.
     """
     state_file = run / "state.json"
     if not resume:
-        if state_file.exists():
+        # A run that ended before its first epoch, by a wrong folder say, has nothing to lose.
+        if state_file.exists() and RunState.read(run).epoch > 0:
             raise TrainingError(
                 f"{run}: holds a run already; add --resume to continue it, or choose another --out"
             )
@@ -178,7 +179,10 @@ def fit(
         raise TrainingError(
             f"{source}: weights don't fit the spec ({' '.join(str(error).split())[:160]})"
         ) from None
-    callbacks: list[keras.callbacks.Callback] = [Guard(), SaveLast(run, state)]
+    callbacks: list[keras.callbacks.Callback] = [Guard()]
+    if recipe.ema_momentum:
+        callbacks.append(AverageWarmUp())
+    callbacks.append(SaveLast(run, state))
     if recipe.schedule == "plateau":
         callbacks.append(
             keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=recipe.plateau_patience, min_lr=1e-6)
@@ -189,17 +193,31 @@ def fit(
     callbacks.append(keras.callbacks.CSVLogger(run / "log.csv", append=state.epoch > 0))
     if tensorboard and keras.backend.backend() == "tensorflow":
         callbacks.append(keras.callbacks.TensorBoard(run / "logs"))
+    failures: list[Exception] = []
+
+    def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:  # Keras takes generators only
+        try:
+            yield from batches
+        except Exception as error:
+            failures.append(error)
+            raise
+
     if state.epoch < recipe.epochs:
-        model.fit(
-            (batch for batch in batches),  # Keras takes generators only
-            epochs=recipe.epochs,
-            initial_epoch=state.epoch,
-            steps_per_epoch=recipe.steps_per_epoch,
-            validation_data=validation,
-            validation_batch_size=recipe.batch_size,
-            callbacks=callbacks,
-            verbose=verbose,
-        )
+        try:
+            model.fit(
+                generate(),
+                epochs=recipe.epochs,
+                initial_epoch=state.epoch,
+                steps_per_epoch=recipe.steps_per_epoch,
+                validation_data=validation,
+                validation_batch_size=recipe.batch_size,
+                callbacks=callbacks,
+                verbose=verbose,
+            )
+        except Exception:
+            if failures:  # TensorFlow wraps what the generator raises in an error of its own
+                raise failures[0] from None
+            raise
     if state.best_loss is not None:
         model.network.load_weights(run / "best.weights.h5")
     return model.network

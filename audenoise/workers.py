@@ -4,15 +4,15 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing.connection import wait
 from types import FrameType
 from typing import NoReturn, TypeVar
 
 from audenoise.errors import AudenoiseError
+from audenoise.interrupts import signals_held
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,39 +45,23 @@ def map_in_processes(
     executor = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_start_worker)
     try:
         # Ctrl-C in a terminal reaches every process of the group. The workers are to leave it to this one,
-        # from their first instruction on: an ignored signal stays ignored in a new process.
-        with _sigint_ignored():
+        # from their first instruction on: what is blocked here is blocked in a new process. Here it comes
+        # later.
+        with signals_held(signal.SIGINT):
             futures = [executor.submit(_call, function, item) for item in items]
         for future in as_completed(futures):
             yield future.result()
     except BaseException as error:
-        executor.shutdown(wait=False, cancel_futures=True)
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
         if isinstance(error, BrokenProcessPool):
             raise AudenoiseError("a worker process died (out of memory?); use fewer --jobs") from error
         raise
     finally:
-        executor.shutdown(wait=True)
-
-
-@contextmanager
-def _sigint_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers, and only it receives Ctrl-C
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+        executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker() -> None:
-    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: cleaning up must not be interrupted
-        raise SystemExit
-
     def follow_parent() -> None:
         parent = multiprocessing.parent_process()
         if parent is not None:
@@ -85,12 +69,26 @@ def _start_worker() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, stop)
     threading.Thread(target=follow_parent, daemon=True).start()
 
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    """Run in a worker: SIGTERM ends an idle one at once, and a busy one when it has cleaned up."""
+    stopped = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+        nonlocal stopped
+        stopped = True
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: cleaning up must not be interrupted
+        raise SystemExit
+
+    signal.signal(signal.SIGTERM, stop)
     try:
-        return function(item)
-    except SystemExit:
-        os._exit(1)  # the executor would take it for this item's result and go on with the next
+        try:
+            return function(item)
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    finally:
+        if stopped:
+            # The executor would take whatever comes from here for this item's result and go on with the next.
+            os._exit(1)

@@ -2,6 +2,7 @@
 # pyright: reportOptionalSubscript=false, reportOptionalOperand=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false
 """What a network costs: parameters, multiply-accumulates, the frames of context that a block needs."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ import keras
 from audenoise import layers as own
 from audenoise.architectures import build_network
 from audenoise.errors import SpecError
-from audenoise.specs import MAX_PARAMETERS, ModelSpec, RecurrentBottleneck, load_spec
+from audenoise.specs import (
+    MAX_PARAMETERS,
+    ConvolutionBottleneck,
+    DilatedBottleneck,
+    ModelSpec,
+    RecurrentBottleneck,
+    load_spec,
+)
 
 BIDIRECTIONAL_CONTEXT_FRAMES = 128
 """A recurrence that runs backwards has no end to its context; two seconds at a hop of 16 ms change little."""
@@ -98,14 +106,44 @@ def context_frames(network: keras.Model, spec: ModelSpec) -> Context:
     shares, reach = _frame_rates(network), 0.0
     for layer in _layers(network):
         if isinstance(layer, own.SpectralConv2D):
-            reach += (layer.kernel[0] - 1) * layer.dilation / 2 / shares[id(layer)] * layer.stride[0]
+            # An even kernel reaches further to one side, so half of it is rounded up.
+            reach += -(-(layer.kernel[0] - 1) * layer.dilation // 2) / (shares[id(layer)] * layer.stride[0])
         elif isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose):
             reach += (layer.kernel_size[0] - 1) / shares[id(layer)]
     if isinstance(spec.bottleneck, RecurrentBottleneck):
         reach += BIDIRECTIONAL_CONTEXT_FRAMES * spec.time_factor
     multiple = spec.time_factor
-    frames = -(-round(reach + 0.5) // multiple) * multiple
+    frames = math.ceil(reach / multiple) * multiple
     return Context(frames, frames, multiple)
+
+
+def _least_parameters(spec: ModelSpec) -> dict[str, int]:
+    """A lower bound of the parameters of each part of a spec."""
+    kind, bins = spec.bottleneck, spec.stft.bins
+    parts = [(f"encoder[{i}]", stage) for i, stage in enumerate(spec.encoder)]
+    if isinstance(kind, ConvolutionBottleneck):
+        parts += [(f"bottleneck.stages[{i}]", stage) for i, stage in enumerate(kind.stages)]
+    parts += [(f"decoder[{i}]", stage) for i, stage in enumerate(spec.decoder_stages)]
+    counts, previous = {}, spec.input.channels
+    for key, stage in parts:
+        inputs = previous + (stage.convolutions - 1) * stage.filters
+        counts[key] = stage.filters * inputs * stage.kernel[0] * stage.kernel[1]
+        previous = stage.filters
+    for stage in spec.encoder:
+        bins = -(-bins // (stage.stride[1] * stage.pool[1]))
+    if isinstance(kind, RecurrentBottleneck):
+        bands = kind.bands or bins
+        block = 6 * kind.channels**2
+        if kind.across_bands == "full_band":
+            reduced = max(1, kind.channels // 4)
+            block += kind.full_band_units * bands * (3 * reduced + kind.channels)
+        counts["bottleneck"] = kind.blocks * block + bands * (kind.channels + bins)
+    elif isinstance(kind, DilatedBottleneck):
+        counts["bottleneck"] = len(kind.dilations) * kind.channels * (
+            kind.channels + kind.kernel[0] * kind.kernel[1]
+        )
+    counts["output.kernel"] = previous * spec.output.kernel[0] * spec.output.kernel[1]
+    return counts
 
 
 def build_checked(spec: ModelSpec, *, source: str = "spec") -> keras.Model:
@@ -116,17 +154,9 @@ def build_checked(spec: ModelSpec, *, source: str = "spec") -> keras.Model:
     SpecError
         If the network would have more than 500 million parameters or cannot be built.
     """
-    widest = 0
-    previous = spec.input.channels
-    for stage in (*spec.encoder, *spec.decoder_stages):
-        widest = max(
-            widest, stage.filters * previous * stage.kernel[0] * stage.kernel[1] * stage.convolutions
-        )
-        previous = stage.filters
-    if widest > MAX_PARAMETERS:
-        raise SpecError(
-            f"{source}: one stage alone has over {widest / 1e6:.0f} million parameters; reduce filters"
-        )
+    for key, count in _least_parameters(spec).items():
+        if count > MAX_PARAMETERS:
+            raise SpecError(f"{source}: {key}: has over {count / 1e6:.0f} million parameters; reduce its sizes")
     try:
         network = build_network(spec)
     except (ValueError, MemoryError) as error:
