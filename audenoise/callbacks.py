@@ -90,26 +90,42 @@ class SaveBest(keras.callbacks.Callback):
 class AverageWarmUp(keras.callbacks.Callback):
     """Restarts the weight average from the current weights until it has seen twice its own length of steps.
 
-    Keras starts the average at the random weights, which a momentum of 0.999 remembers for thousands of steps.
+    Keras starts the average at the random weights, which a momentum of 0.999 remembers for thousands of
+    steps. It comes after `SwapEMAWeights`, which puts the current weights back when an epoch begins; at the
+    end of one it would replace the averages that were validated and are about to be saved.
     """
 
-    def on_train_begin(self, logs=None):
-        self._restart()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._restart()
-
-    def _restart(self):
+    def on_epoch_begin(self, epoch, logs=None):
         optimizer = self.model.optimizer
         if int(optimizer.iterations) * (1 - optimizer.ema_momentum) > 2:
             return
         pairs = zip(self.model.trainable_variables, optimizer._model_variables_moving_average, strict=True)
         for variable, average in pairs:
-            average.assign(variable)
+            average.assign(np.array(keras.ops.convert_to_numpy(variable)))  # JAX would share the memory
+
+
+class Reseed(keras.callbacks.Callback):
+    """Random state (of dropout) from the seed and the epoch: Keras does not save it with the weights."""
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        states = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
+        for i, state in enumerate(states):
+            state.assign(np.random.SeedSequence((self.seed, epoch, i)).generate_state(2) >> 1)
 
 
 class Guard(keras.callbacks.Callback):
-    """Stops with a clear word on a loss that is no number, or on silence."""
+    """Stops with a clear word on a loss that is no number, or on silence that lasts.
+
+    A compressed mask starts near silence, so an output that grows louder from epoch to epoch may go on.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._level_db = float("-inf")
 
     def on_train_batch_end(self, batch, logs=None):
         # Reading the loss waits for the step, so not at every one.
@@ -123,7 +139,8 @@ class Guard(keras.callbacks.Callback):
         if not np.isfinite(logs.get("val_loss", 0.0)):
             raise TrainingError("the validation loss is not a number: lower training.learning_rate")
         level_db = logs.get("val_level_db", 0.0)
-        if epoch >= 1 and level_db < COLLAPSE_DB:
+        louder, self._level_db = level_db > self._level_db + 1, level_db
+        if level_db < COLLAPSE_DB and not louder:
             raise TrainingError(
                 f"the output has collapsed to silence ({level_db:.0f} dB below the speech): lower "
                 "training.learning_rate, or check that the clean folder holds speech"

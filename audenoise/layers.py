@@ -69,9 +69,14 @@ class SpectralTransform:
         In samples.
     window : str
         As in `audenoise.spectral.stft`.
+    sample_rate : int
+        In Hz; only for losses that know about frequencies.
     """
 
-    def __init__(self, *, n_fft: int, hop_length: int, win_length: int, window: str):
+    def __init__(
+        self, *, n_fft: int, hop_length: int, win_length: int, window: str, sample_rate: int = 16000
+    ):
+        self.sample_rate = sample_rate
         self.n_fft, self.hop, self.win = n_fft, hop_length, win_length
         taps = make_window(window, win_length).astype("float32")
         self.window = taps

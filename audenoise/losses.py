@@ -2,8 +2,11 @@
 
 import math
 
+import numpy as np
+
 from audenoise.layers import TINY_POWER, SpectralTransform, ops, root
 
+ENVELOPE_SEGMENT_S = 0.384
 SDR_FLOOR = 1e-3
 """Limits the rewarded signal-to-distortion ratio to 30 dB: beyond, an example teaches nothing."""
 
@@ -47,7 +50,55 @@ def negative_sdr_db(reference, estimate, mixture):
     return 10 / math.log(10) * (ops.log(error + floor) - ops.log(signal + floor))
 
 
-def denoising_losses(noisy_audio, clean_audio, spectrum, transform: SpectralTransform, weights):
+def third_octave_bands(sample_rate: int, n_fft: int) -> np.ndarray:
+    """Membership of bins in third-octave bands from 150 Hz, as in Taal et al. 2011: (bins, bands), 0 or 1."""
+    frequency = np.linspace(0, sample_rate / 2, n_fft // 2 + 1)
+    centres = 150 * 2 ** (np.arange(15) / 3)
+    edges = np.stack([centres * 2 ** (-1 / 6), centres * 2 ** (1 / 6)])
+    bands = (frequency[:, None] >= edges[0]) & (frequency[:, None] < edges[1])
+    return bands[:, bands.any(0) & (edges[1] <= sample_rate / 2)].astype(np.float32)
+
+
+def envelope_distance(reference, estimate, bands: np.ndarray, *, n_frames: int):
+    """One minus the correlation of short-time envelopes, as in ESTOI (Jensen and Taal 2016).
+
+    Parameters
+    ----------
+    reference, estimate : tensor
+        (batch, frames, bins, 2).
+    bands : ndarray
+        From `third_octave_bands`.
+    n_frames : int
+        Length of a segment; ESTOI takes 384 ms.
+
+    Returns
+    -------
+    tensor
+        (batch,), 0 for equal envelopes. Segments without speech don't count.
+    """
+    length = reference.shape[1]
+    n_frames = min(n_frames, length)
+    starts = np.arange(0, length - n_frames + 1, max(1, n_frames // 3))
+    index = (starts[:, None] + np.arange(n_frames)).ravel()
+    shape = (-1, starts.size, n_frames, bands.shape[1])
+    segments = []
+    for spectrum in (reference, estimate):
+        real, imag = ops.unstack(spectrum, axis=-1)
+        envelope = ops.sqrt(ops.matmul(ops.square(real) + ops.square(imag), bands) + TINY_POWER)
+        segments.append(ops.reshape(ops.take(envelope, index, axis=1), shape))
+    energy = ops.mean(ops.square(segments[0]), (2, 3))
+    speech = ops.cast(energy > ops.maximum(1e-3 * ops.max(energy, axis=1, keepdims=True), 1e-8), energy.dtype)
+    normalised = []
+    for segment in segments:
+        for axis in (2, 3):  # each band over time, then each frame over bands
+            segment = segment - ops.mean(segment, axis, keepdims=True)
+            segment = segment * ops.rsqrt(ops.sum(ops.square(segment), axis, keepdims=True) + 1e-9)
+        normalised.append(segment)
+    correlation = ops.mean(ops.sum(normalised[0] * normalised[1], 3), 2)
+    return ops.sum(speech * (1 - correlation), 1) / (ops.sum(speech, 1) + 1e-3)
+
+
+def denoising_losses(noisy_audio, clean_audio, spectrum, *, transform: SpectralTransform, weights):
     """The weighted loss and its terms.
 
     Parameters
@@ -82,6 +133,12 @@ def denoising_losses(noisy_audio, clean_audio, spectrum, transform: SpectralTran
         terms["consistency"] = again[0] + again[1]
     if weights.waveform:
         terms["waveform"] = ops.mean(ops.abs(clean - audio), -1)
+    if weights.envelope:
+        hop_s = transform.hop / transform.sample_rate
+        bands = third_octave_bands(transform.sample_rate, transform.n_fft)
+        terms["envelope"] = envelope_distance(
+            reference, estimate, bands, n_frames=round(ENVELOPE_SEGMENT_S / hop_s)
+        )
     terms["sdr"] = negative_sdr_db(clean, audio, noisy_audio * gain)
     terms = {name: ops.mean(term) for name, term in terms.items()}
     return {"loss": sum(getattr(weights, name) * term for name, term in terms.items()), **terms}

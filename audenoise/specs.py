@@ -207,11 +207,12 @@ class LossSpec(_Strict):
     consistency: Annotated[float, Field(ge=0)] = 0.3
     waveform: Annotated[float, Field(ge=0)] = 0.2
     sdr: Annotated[float, Field(ge=0)] = 0.0
+    envelope: Annotated[float, Field(ge=0)] = 0.0
     compression: Annotated[float, Field(gt=0, le=1)] = 0.3
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not any((self.magnitude, self.complex, self.consistency, self.waveform, self.sdr)):
+        if not any((self.magnitude, self.complex, self.consistency, self.waveform, self.sdr, self.envelope)):
             raise ValueError("magnitude: at least one loss weight must be above 0. Received: 0")
         return self
 

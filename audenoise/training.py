@@ -2,6 +2,7 @@
 # pyright: reportOptionalOperand=false, reportArgumentType=false
 """Training a denoiser with Keras `fit`, on TensorFlow or JAX."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from audenoise.architectures.summary import build_checked
-from audenoise.callbacks import AverageWarmUp, DataWait, Guard, RunState, SaveBest, SaveLast
+from audenoise.callbacks import AverageWarmUp, DataWait, Guard, Reseed, RunState, SaveBest, SaveLast
 from audenoise.corpus import TrainingFolders, make_mixers, training_stream
 from audenoise.errors import TrainingError
 from audenoise.layers import SpectralTransform, to_numpy
@@ -38,8 +39,9 @@ class DenoisingModel(keras.Model):
             hop_length=spec.stft.hop_length,
             win_length=spec.stft.window_samples,
             window=spec.stft.window,
+            sample_rate=spec.sample_rate,
         )
-        names = ("magnitude", "complex", "consistency", "waveform")
+        names = ("magnitude", "complex", "consistency", "waveform", "envelope")
         self.term_means = {
             name: keras.metrics.Mean(name=name) for name in names if getattr(spec.loss, name)
         } | {"sdr": keras.metrics.Mean(name="sdr_db")}
@@ -50,7 +52,7 @@ class DenoisingModel(keras.Model):
         return self.network(self.transform.stft(audio), training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        terms = denoising_losses(x, y, y_pred, self.transform, self.spec.loss)
+        terms = denoising_losses(x, y, y_pred, transform=self.transform, weights=self.spec.loss)
         for name, mean in self.term_means.items():
             mean.update_state(-terms[name] if name == "sdr" else terms[name])
         reference = self.transform.stft(y)
@@ -117,8 +119,15 @@ def prepare_run(run: Path, spec: ModelSpec, *, resume: bool) -> RunState:
         raise TrainingError(
             f"{run / 'spec.yaml'}: differs from the given spec in its network; it cannot be resumed"
         )
+    state = RunState.read(run)
+    if stored.loss != spec.loss and state.epoch:
+        # Another loss: neither its values nor the columns of the log can be compared with what was before.
+        state.best_loss = None
+        if (run / "log.csv").exists():
+            os.replace(run / "log.csv", run / f"log-to-epoch-{state.epoch}.csv")
+        state.write(run)
     (run / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
-    return RunState.read(run)
+    return state
 
 
 def fit(
@@ -179,16 +188,13 @@ def fit(
         raise TrainingError(
             f"{source}: weights don't fit the spec ({' '.join(str(error).split())[:160]})"
         ) from None
-    callbacks: list[keras.callbacks.Callback] = [Guard()]
-    if recipe.ema_momentum:
-        callbacks.append(AverageWarmUp())
-    callbacks.append(SaveLast(run, state))
+    callbacks: list[keras.callbacks.Callback] = [Reseed(recipe.seed), Guard(), SaveLast(run, state)]
     if recipe.schedule == "plateau":
         callbacks.append(
             keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=recipe.plateau_patience, min_lr=1e-6)
         )
     if recipe.ema_momentum:
-        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+        callbacks += [keras.callbacks.SwapEMAWeights(swap_on_epoch=True), AverageWarmUp()]
     callbacks += [SaveBest(run, state, recipe.early_stopping_epochs), DataWait(batches)]
     callbacks.append(keras.callbacks.CSVLogger(run / "log.csv", append=state.epoch > 0))
     if tensorboard and keras.backend.backend() == "tensorflow":

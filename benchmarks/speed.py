@@ -111,7 +111,7 @@ def prepare_keras(audio: np.ndarray, _: int, model: str | None) -> Callable[[], 
     from audenoise.publishing import load_keras_model
 
     folder, spectrum = network_input(audio, model)
-    network = load_keras_model(folder)
+    network: Any = load_keras_model(folder)[0]
     return lambda: network.predict(spectrum, verbose=0)
 
 

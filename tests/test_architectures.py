@@ -1,6 +1,7 @@
 """One harness over every kind of network and every shipped recipe."""
 
 import functools
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def run_blocks(name: str, noisy: np.ndarray, cuts: tuple[int, ...]) -> np.ndarra
         if node.name != "noisy"
     }
     pieces = []
-    for start, end in zip(cuts[:-1], cuts[1:], strict=True):
+    for start, end in itertools.pairwise(cuts):
         results = dict(
             zip(outputs, session.run(outputs, {"noisy": noisy[:, start:end], **states}), strict=True)
         )
@@ -240,7 +241,7 @@ def test_costs_are_those_counted_by_hand(tmp_path: Path) -> None:
 def test_costs_of_strides_over_frames_count_the_frames() -> None:
     spec = spec_of("time_strides")
     macs = layer_macs(build_network(spec), spec)
-    # 250 frames a second; 65 bins become 33. After the first stage 125 frames are left, after the second 125/3.
+    # 250 frames a second; 65 bins become 33. The first stage leaves 125 frames, the second 125/3.
     assert macs["encoder1_conv1"] == pytest.approx(125 * 33 * 4 * 3 * 2 * 4)
     assert macs["dilated1_dense"] == pytest.approx(125 / 3 * 33 * 6 * 6)
     # Back up: each of the 125/3 frames of 33 bins meets a 3 × 3 kernel of 5 to 4 channels.

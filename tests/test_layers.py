@@ -65,7 +65,9 @@ def test_compress_keeps_the_phase_and_expand_is_its_inverse(exponent: float) -> 
     small = to_numpy(compress(keras.ops.convert_to_tensor(pair), exponent))
     np.testing.assert_allclose(np.hypot(small[:, 0], small[:, 1]), magnitude**exponent, rtol=1e-4)
     np.testing.assert_allclose(np.arctan2(small[:, 1], small[:, 0]), phase, atol=1e-5)
-    np.testing.assert_allclose(to_numpy(expand(keras.ops.convert_to_tensor(small), exponent)), pair, rtol=1e-3)
+    np.testing.assert_allclose(
+        to_numpy(expand(keras.ops.convert_to_tensor(small), exponent)), pair, rtol=1e-3
+    )
 
 
 def test_complex_multiply_is_numpys() -> None:
@@ -93,9 +95,7 @@ def test_the_prediction_that_means_no_change_changes_nothing(
     else:
         exponent = PLAIN["compression"] if domain == "compressed" else 1.0
         shown = "complex" if representation == "magnitude_complex" else representation
-        features = SpectrumFeatures(
-            representation=shown, compression=exponent, range_db=PLAIN["range_db"]
-        )
+        features = SpectrumFeatures(representation=shown, compression=exponent, range_db=PLAIN["range_db"])
         prediction = to_numpy(features(noisy)) * (kind == "spectrogram")
     layer = ApplyOutput(kind=kind, domain=domain, representation=representation, **PLAIN)
     denoised = to_numpy(layer([noisy, keras.ops.convert_to_tensor(prediction)]))
@@ -123,14 +123,14 @@ def test_convolution_sees_the_frames_it_may(causal: bool, depthwise: bool, dilat
     assert touched.tolist() == (10 + steps * dilation).tolist()
 
 
-@pytest.mark.parametrize("kernel", [(1, 5), (3, 4), (2, 8)])
-@pytest.mark.parametrize("stride", [(1, 1), (1, 2), (2, 4)])
+@pytest.mark.parametrize(
+    ("kernel", "stride"),
+    [((1, 5), (1, 2)), ((3, 4), (1, 1)), ((3, 4), (2, 4)), ((2, 8), (1, 2)), ((2, 8), (2, 4))],
+)
 @pytest.mark.parametrize("causal", [True, False])
 def test_convolution_of_a_longer_signal_begins_the_same(
     kernel: tuple[int, int], stride: tuple[int, int], causal: bool
 ) -> None:
-    if stride[0] > kernel[0]:
-        pytest.skip("the spec forbids a stride beyond the kernel")
     layer = SpectralConv2D(3, kernel, stride=stride, causal=causal)
     x = noise(1, 24, 17, 2)
     whole = to_numpy(layer(x))
@@ -159,7 +159,7 @@ def test_sdr_of_known_errors() -> None:
 def test_sdr_without_speech_rewards_silence() -> None:
     mixture = noise(1, 4000)
     losses = to_numpy(
-        negative_sdr_db(np.zeros_like(mixture), mixture * np.float32([[0], [0.1], [1]]), mixture)
+        negative_sdr_db(np.zeros_like(mixture), mixture * np.array([[0], [0.1], [1]], np.float32), mixture)
     )
     np.testing.assert_allclose(losses, [0, 10 * np.log10(101), 10 * np.log10(10001)], atol=1e-2)
 
@@ -176,7 +176,7 @@ def test_compressed_losses_of_one_bin() -> None:
 def test_a_perfect_estimate_loses_nothing_at_any_level(level: float) -> None:
     transform, clean = SpectralTransform(**SETTINGS), noise(2, 500) * np.float32(level * 0.1)
     noisy = clean + noise(2, 500, seed=1) * np.float32(level * 0.1)
-    terms = denoising_losses(noisy, clean, transform.stft(clean), transform, ALL_TERMS)
+    terms = denoising_losses(noisy, clean, transform.stft(clean), transform=transform, weights=ALL_TERMS)
     for name in ("magnitude", "complex", "consistency", "waveform"):
         assert abs(float(to_numpy(terms[name]))) < 1e-6
     assert float(to_numpy(terms["sdr"])) == pytest.approx(-30, abs=0.1)
@@ -186,9 +186,11 @@ def test_the_loss_is_the_weighted_sum_and_ignores_the_level() -> None:
     transform, clean = SpectralTransform(**SETTINGS), noise(2, 500) * np.float32(0.1)
     noisy = clean + noise(2, 500, seed=1) * np.float32(0.1)
     losses = []
-    for level in np.float32([1, 0.03]):
+    for level in np.array([1, 0.03], np.float32):
         spectrum = transform.stft(noisy * level)
-        terms = denoising_losses(noisy * level, clean * level, spectrum, transform, ALL_TERMS)
+        terms = denoising_losses(
+            noisy * level, clean * level, spectrum, transform=transform, weights=ALL_TERMS
+        )
         terms = {name: float(to_numpy(term)) for name, term in terms.items()}
         total = sum(getattr(ALL_TERMS, name) * terms[name] for name in terms if name != "loss")
         assert terms["loss"] == pytest.approx(total, rel=1e-5)
@@ -207,7 +209,7 @@ def test_gradients_of_silence_are_finite(silent: str) -> None:
     clean = clean * np.float32(silent not in ("clean", "noisy", "all"))
     spectrum = tf.Variable(transform.stft(estimate) * float(silent not in ("estimate", "all")))
     with tf.GradientTape() as tape:
-        loss = denoising_losses(noisy, clean, spectrum, transform, ALL_TERMS)["loss"]
+        loss = denoising_losses(noisy, clean, spectrum, transform=transform, weights=ALL_TERMS)["loss"]
     gradient = tape.gradient(loss, spectrum)
     assert np.isfinite(float(loss))
     assert np.isfinite(gradient.numpy()).all()

@@ -1,5 +1,7 @@
 """Mixing and degradation against closed forms and the properties that training relies on."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -42,7 +44,9 @@ def test_snr_is_what_was_asked_and_only_the_noise_is_scaled(snr_db: float, level
     clean, other = tone(4000), noise(4000, seed) * np.float32(level)
     added = mix_at_snr(clean, other, snr_db) - clean
     # A tone of amplitude 1/2 has power 1/8. The floor is rounding: the tone's least significant bit.
-    assert 10 * np.log10(0.125 / np.mean(np.square(added, dtype=np.float64))) == pytest.approx(snr_db, abs=0.1)
+    assert 10 * np.log10(0.125 / np.mean(np.square(added, dtype=np.float64))) == pytest.approx(
+        snr_db, abs=0.1
+    )
     assert np.corrcoef(added, other)[0, 1] > 0.999
 
 
@@ -147,7 +151,7 @@ def test_coloured_noise_has_its_slope_and_unit_rms(exponent: float) -> None:
     assert rms(audio) == pytest.approx(1.0, rel=1e-5)
     power, frequency = np.abs(np.fft.rfft(audio)) ** 2, np.fft.rfftfreq(n, 1 / RATE)
     edges = np.geomspace(50, 8000, 15)
-    bands = [(frequency >= low) & (frequency < high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    bands = [(frequency >= low) & (frequency < high) for low, high in itertools.pairwise(edges)]
     levels = [np.log(power[band].mean()) for band in bands]
     slope = np.polyfit(np.log(np.sqrt(edges[1:] * edges[:-1])), levels, 1)[0]
     assert slope == pytest.approx(-exponent, abs=0.1)
@@ -183,13 +187,13 @@ def test_the_target_of_a_room_is_its_early_part() -> None:
 
 
 def test_a_short_response_is_all_early() -> None:
-    wet, target = degradation.reverberate(noise(500), np.float32([1.0, 0.3, -0.2]), RATE)
+    wet, target = degradation.reverberate(noise(500), np.array([1.0, 0.3, -0.2], np.float32), RATE)
     np.testing.assert_array_equal(wet, target)
     np.testing.assert_allclose(wet, np.convolve(noise(500), [1.0, 0.3, -0.2])[:500], atol=1e-5)
 
 
 def test_a_measured_response_is_cut_to_its_direct_sound() -> None:
-    response = np.float32([0, 0.001, -0.5, 0.25, 0.1])
+    response = np.array([0, 0.001, -0.5, 0.25, 0.1], np.float32)
     np.testing.assert_allclose(degradation.trim_response(response), [-1, 0.5, 0.2], atol=1e-6)
 
 

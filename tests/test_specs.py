@@ -99,7 +99,7 @@ def test_overrides_are_checked_and_leave_the_rest() -> None:
         ("bottleneck.channels", "many", "bottleneck.channels: "),
         ("bottleneck", {"kind": "recurrent", "across_bands": "gru", "channels": 7},
          "bottleneck.channels: must be even for a GRU over bands. Received: 7"),
-        ("bottleneck", {"kind": "convolution", "stages": [{"filters": 8, "kernel": [1, 4], "stride": [1, 2]}]},
+        ("bottleneck", {"kind": "convolution", "stages": [{"filters": 8, "stride": [1, 3]}]},
          "bottleneck.stages[0].stride: "),
         ("bottleneck", {"kind": "convolution", "stages": [{"filters": 0}]},
          "bottleneck.stages[0].filters: must be at least 1. Received: 0"),
@@ -225,6 +225,8 @@ def test_any_junk_is_refused_with_a_line_or_accepted_and_kept(key: str, value: A
     try:
         spec = parse_spec({**SMALL, key: value})
     except SpecError as error:
-        assert "\n" not in str(error)
-        return
-    assert parse_spec(yaml.safe_load(dump_spec(spec))) == spec
+        text = str(error)
+    else:
+        text = dump_spec(spec).splitlines()[0]
+        assert parse_spec(yaml.safe_load(dump_spec(spec))) == spec
+    assert "\n" not in text

@@ -139,8 +139,8 @@ def _least_parameters(spec: ModelSpec) -> dict[str, int]:
             block += kind.full_band_units * bands * (3 * reduced + kind.channels)
         counts["bottleneck"] = kind.blocks * block + bands * (kind.channels + bins)
     elif isinstance(kind, DilatedBottleneck):
-        counts["bottleneck"] = len(kind.dilations) * kind.channels * (
-            kind.channels + kind.kernel[0] * kind.kernel[1]
+        counts["bottleneck"] = (
+            len(kind.dilations) * kind.channels * (kind.channels + kind.kernel[0] * kind.kernel[1])
         )
     counts["output.kernel"] = previous * spec.output.kernel[0] * spec.output.kernel[1]
     return counts
@@ -156,7 +156,9 @@ def build_checked(spec: ModelSpec, *, source: str = "spec") -> keras.Model:
     """
     for key, count in _least_parameters(spec).items():
         if count > MAX_PARAMETERS:
-            raise SpecError(f"{source}: {key}: has over {count / 1e6:.0f} million parameters; reduce its sizes")
+            raise SpecError(
+                f"{source}: {key}: has over {count / 1e6:.0f} million parameters; reduce its sizes"
+            )
     try:
         network = build_network(spec)
     except (ValueError, MemoryError) as error:
