@@ -104,6 +104,23 @@ class AverageWarmUp(keras.callbacks.Callback):
             average.assign(np.array(keras.ops.convert_to_numpy(variable)))  # JAX would share the memory
 
 
+class EpochWarmUp(keras.callbacks.Callback):
+    """Raises the learning rate from epoch to epoch, for schedules that change it between epochs only.
+
+    A rate that changes with every step belongs into the optimizer's schedule, which leaves none to a plateau.
+    """
+
+    def __init__(self, rate: float, *, warmup_steps: int, steps_per_epoch: int):
+        super().__init__()
+        self.rate, self.warmup_steps, self.steps_per_epoch = rate, warmup_steps, steps_per_epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        middle = (epoch + 0.5) * self.steps_per_epoch
+        before = epoch > 0 and middle - self.steps_per_epoch < self.warmup_steps
+        if before or middle < self.warmup_steps:
+            self.model.optimizer.learning_rate = self.rate * min(1.0, middle / self.warmup_steps)
+
+
 class Reseed(keras.callbacks.Callback):
     """Random state (of dropout) from the seed and the epoch: Keras does not save it with the weights."""
 

@@ -121,9 +121,8 @@ def train(
         initial_weights=weights,
         report=_report,
     )
-    _report(
-        f"best validation loss {state.best_loss:.5f} after epoch {state.best_epoch}: {run / 'best.weights.h5'}"
-    )
+    best = run / "best.weights.h5"
+    _report(f"best validation loss {state.best_loss:.5f} after epoch {state.best_epoch}: {best}")
 
 
 @click.command()

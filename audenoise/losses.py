@@ -113,8 +113,9 @@ def denoising_losses(noisy_audio, clean_audio, spectrum, *, transform: SpectralT
     Returns
     -------
     dict of str to tensor
-        ``loss`` and every term with a weight above 0, unweighted; scalars. Spectra and waveforms are scaled
-        per example so that the mixture has an RMS of 0.1: a quiet recording counts as much as a loud one.
+        ``loss``, ``sdr`` and every other term with a weight above 0, unweighted; scalars. Spectra and
+        waveforms are scaled per example so that the mixture has an RMS of 0.1: a quiet recording counts as
+        much as a loud one.
     """
     n_samples = clean_audio.shape[1]
     gain = 0.1 * ops.rsqrt(ops.mean(ops.square(noisy_audio), -1, keepdims=True) + 1e-10)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -130,6 +131,7 @@ def _write_pool(files: list[tuple[Path, str]], raw: Path, index: Path, sample_ra
     names = sorted({group for _, group in files})
     offsets, lengths, gains, groups, skipped, position = [], [], [], [], [], 0
     partial = raw.with_suffix(f".partial{os.getpid()}")
+    partial_index = index.with_name(f"{partial.name}.npz")
     try:
         context = multiprocessing.get_context("spawn")
         with partial.open("wb") as out, ProcessPoolExecutor(max(1, jobs), mp_context=context) as workers:
@@ -148,7 +150,6 @@ def _write_pool(files: list[tuple[Path, str]], raw: Path, index: Path, sample_ra
                 groups.append(names.index(group))
                 position += samples.size
         used = {group: i for i, group in enumerate(sorted(set(groups)))}
-        partial_index = index.with_name(f"{partial.name}.npz")
         np.savez(
             partial_index,
             offsets=np.array(offsets, np.int64),
@@ -159,8 +160,11 @@ def _write_pool(files: list[tuple[Path, str]], raw: Path, index: Path, sample_ra
         )
         os.replace(partial, raw)
         os.replace(partial_index, index)
+    except BrokenProcessPool:
+        raise DataError("a decoding process died (out of memory?); use fewer --workers") from None
     finally:
         partial.unlink(missing_ok=True)
+        partial_index.unlink(missing_ok=True)
 
 
 class Mixer:
@@ -209,9 +213,10 @@ class Mixer:
         return self._samples[kind][begin : begin + n].astype(np.float32) * pool.gains[index]
 
     def _draw(self, rng: np.random.Generator, kind: str, n: int) -> AudioVector:
-        """A piece of `n` samples that is not silent. Short speech is continued by more of its group."""
+        """A piece of `n` samples, not silent where possible; short speech is followed by its group."""
         pool, (group_weights, weights) = self.pools[kind], self._weights[kind]
         members = self._members[kind][int(rng.choice(group_weights.size, p=group_weights))]
+        audio = np.zeros(n, np.float32)
         for _ in range(8):
             pieces, missing = [], n
             while missing > 0:
@@ -230,8 +235,8 @@ class Mixer:
                 missing -= piece.size
             audio = np.concatenate(pieces)
             if rms(audio) > _SILENCE:
-                return audio
-        return degradation.coloured_noise(rng, n, 1.0) * 0.01
+                break
+        return audio
 
     def _source(self, rng: np.random.Generator, kind: str, spread: float) -> AudioVector:
         spec, n = self.spec, self.n_samples

@@ -12,7 +12,16 @@ import numpy as np
 from keras import ops
 
 from audenoise.architectures.summary import build_checked
-from audenoise.callbacks import AverageWarmUp, DataWait, Guard, Reseed, RunState, SaveBest, SaveLast
+from audenoise.callbacks import (
+    AverageWarmUp,
+    DataWait,
+    EpochWarmUp,
+    Guard,
+    Reseed,
+    RunState,
+    SaveBest,
+    SaveLast,
+)
 from audenoise.corpus import TrainingFolders, make_mixers, training_stream
 from audenoise.errors import TrainingError
 from audenoise.layers import SpectralTransform, to_numpy
@@ -190,9 +199,14 @@ def fit(
         ) from None
     callbacks: list[keras.callbacks.Callback] = [Reseed(recipe.seed), Guard(), SaveLast(run, state)]
     if recipe.schedule == "plateau":
-        callbacks.append(
-            keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=recipe.plateau_patience, min_lr=1e-6)
-        )
+        callbacks += [
+            EpochWarmUp(
+                recipe.learning_rate,
+                warmup_steps=recipe.warmup_steps,
+                steps_per_epoch=recipe.steps_per_epoch,
+            ),
+            keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=recipe.plateau_patience, min_lr=1e-6),
+        ]
     if recipe.ema_momentum:
         callbacks += [keras.callbacks.SwapEMAWeights(swap_on_epoch=True), AverageWarmUp()]
     callbacks += [SaveBest(run, state, recipe.early_stopping_epochs), DataWait(batches)]
@@ -212,6 +226,7 @@ def fit(
         try:
             model.fit(
                 generate(),
+                shuffle=False,
                 epochs=recipe.epochs,
                 initial_epoch=state.epoch,
                 steps_per_epoch=recipe.steps_per_epoch,

@@ -110,7 +110,7 @@ def test_every_weight_is_trained(name: str) -> None:
     # Not in training mode, where a bias before a batch norm rightly has no gradient.
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.square(network(noisy, training=False) - 0.5 * noisy))
-    gradients = tape.gradient(loss, [weight.value for weight in network.trainable_weights])
+    gradients: list[Any] = tape.gradient(loss, [weight.value for weight in network.trainable_weights])
     for weight, gradient in zip(network.trainable_weights, gradients, strict=True):
         assert gradient is not None, weight.path
         assert np.isfinite(gradient).all(), weight.path

@@ -17,7 +17,13 @@ from audenoise.layers import (
     expand,
     to_numpy,
 )
-from audenoise.losses import compressed_losses, denoising_losses, negative_sdr_db
+from audenoise.losses import (
+    compressed_losses,
+    denoising_losses,
+    envelope_distance,
+    negative_sdr_db,
+    third_octave_bands,
+)
 from audenoise.specs import LossSpec
 
 SIZES = [
@@ -210,6 +216,29 @@ def test_gradients_of_silence_are_finite(silent: str) -> None:
     spectrum = tf.Variable(transform.stft(estimate) * float(silent not in ("estimate", "all")))
     with tf.GradientTape() as tape:
         loss = denoising_losses(noisy, clean, spectrum, transform=transform, weights=ALL_TERMS)["loss"]
-    gradient = tape.gradient(loss, spectrum)
+    gradient: Any = tape.gradient(loss, spectrum)
     assert np.isfinite(float(loss))
     assert np.isfinite(gradient.numpy()).all()
+
+
+def test_envelope_distance_follows_what_estoi_hears():
+    rng = np.random.default_rng(3)
+    syllables = np.repeat(rng.uniform(0.05, 1, (1, 40)), 800, axis=1).astype(np.float32)
+    speech = (syllables * rng.standard_normal((1, 32_000)) * 0.1).astype(np.float32)
+    transform = SpectralTransform(n_fft=512, hop_length=256, win_length=512, window="sqrt_hann")
+    bands = third_octave_bands(16_000, 512)
+    assert bands.shape == (257, 15)
+    assert bands.sum(axis=1).max() == 1, "a bin belongs to one band at most"
+
+    def distance(estimate: np.ndarray) -> float:
+        spectra = transform.stft(speech), transform.stft(estimate.astype(np.float32))
+        return float(keras.ops.convert_to_numpy(envelope_distance(*spectra, bands, n_frames=24))[0])
+
+    noise = rng.standard_normal(speech.shape) * 0.05
+    assert distance(speech) == pytest.approx(0, abs=1e-3)
+    assert distance(0.1 * speech) == pytest.approx(0, abs=2e-2), "a gain changes no correlation"
+    assert 0.02 < distance(speech + 0.3 * noise) < distance(speech + noise) < distance(noise)
+    assert distance(noise) > 0.8
+    silence = np.zeros_like(speech)
+    silent = envelope_distance(transform.stft(silence), transform.stft(speech), bands, n_frames=24)
+    assert float(keras.ops.convert_to_numpy(silent)[0]) == 0, "without speech there is nothing to compare"

@@ -20,7 +20,7 @@ from recordings import voice, write_corpus
 from training_batches import RATE, RECURRENT, TINY, batch, batches, tiny, validation
 
 from audenoise.architectures import build_network
-from audenoise.callbacks import RunState
+from audenoise.callbacks import EpochWarmUp, RunState
 from audenoise.corpus import TrainingFolders
 from audenoise.denoiser import Denoiser
 from audenoise.errors import ModelError, SpecError, TrainingError
@@ -363,3 +363,17 @@ def test_training_on_jax_without_tensorflow(tmp_path: Path) -> None:
     # What JAX validated is what it saved: averaged weights, with the batch statistics of that epoch.
     assert state.best_loss == pytest.approx(validation_loss(spec, network), rel=1e-3)
     assert dump_spec(load_spec(tmp_path / "spec.yaml")) == dump_spec(spec)
+
+
+def test_warm_up_before_a_plateau_raises_the_rate_from_epoch_to_epoch():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse")
+    warm_up = EpochWarmUp(0.8, warmup_steps=100, steps_per_epoch=40)
+    warm_up.set_model(model)
+    rates = []
+    for epoch in range(5):
+        warm_up.on_epoch_begin(epoch)
+        rates.append(float(model.optimizer.learning_rate))
+        if epoch == 3:
+            model.optimizer.learning_rate = 0.1  # what a plateau would do
+    assert rates == pytest.approx([0.16, 0.48, 0.8, 0.8, 0.1])
