@@ -3,8 +3,12 @@
 The network was trained at one rate, and its window is kept fixed in milliseconds at every other: at 48 kHz
 the window has three times the samples, so its first bins mean the same frequencies as the network's and,
 divided by the sum of the window, have the same values. Bins above the network's band follow its top band.
-Nothing is resampled unless the window would not come out in whole samples (44.1 kHz is processed at 48 kHz).
+Where the window does not come out in whole samples, one that is up to 0.3 % shorter or longer does (1408
+samples at 44.1 kHz): a twentieth of a semitone, which no network notices. Rates where that fails too are
+resampled.
 """
+
+import math
 
 import numpy as np
 
@@ -18,6 +22,7 @@ BLOCK_SECONDS = 3.0  # of audio per run of the network where latency doesn't mat
 
 _INTEGER_SCALES = {np.dtype(np.int16): 2.0**-15, np.dtype(np.int32): 2.0**-31}
 _RATE_FACTORS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1, 3 / 2, 2, 3, 6, 12, 24, 48)
+_NEAR = 0.003
 _TOP_BAND_START = 5 / 8  # of the network's band; from here up it decides about what lies above: 5 to 8 kHz
 _TOP_BAND_SMOOTHING_S = 0.02
 # Samples that are far too large overflow on their way; what comes out is checked, one error is enough.
@@ -33,24 +38,20 @@ class DenoiserStream:
         self.sample_rate, self.channels = sample_rate, channels
         self._network, self._weight = network, np.float32(weight)
         preset = network.preset
-        model_rate, model_stft = preset.sample_rate, preset.stft
-        self._rate = processing_rate(sample_rate, model_rate, model_stft)
-        n_fft, hop_length, win_length = (
-            size * self._rate // model_rate
-            for size in (model_stft.n_fft, model_stft.hop_length, model_stft.win_length)
-        )
+        self._rate, scaled = processing_settings(sample_rate, preset.sample_rate, preset.stft)
+        n_fft, hop_length, win_length = scaled.n_fft, scaled.hop_length, scaled.win_length
         self._stft = {
             "n_fft": n_fft,
             "hop_length": hop_length,
             "win_length": win_length,
-            "window": model_stft.window,
+            "window": scaled.window,
             "batch_shape": (channels,),
         }
         self._bins = n_fft // 2 + 1
         self._shared_bins = min(self._bins, network.bins)
         self._top_band = slice(round(_TOP_BAND_START * (network.bins - 1)), network.bins)
         self._smoothing = float(np.exp(-hop_length / self._rate / _TOP_BAND_SMOOTHING_S))
-        self._window_sum = np.float32(make_window(model_stft.window, win_length).sum())
+        self._window_sum = np.float32(make_window(scaled.window, win_length).sum())
         frames_per_s = self._rate / hop_length
         fastest = max(BLOCK_SECONDS * frames_per_s, preset.context_left + preset.context_right)
         least = fastest if block_s is None else block_s * frames_per_s
@@ -216,8 +217,8 @@ def _joined(parts: list[np.ndarray], channels: int) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros((0, channels), np.float32)
 
 
-def processing_rate(sample_rate: int, model_rate: int, stft: StftSettings) -> int:
-    """Return the rate at which a signal is processed.
+def processing_settings(sample_rate: int, model_rate: int, stft: StftSettings) -> tuple[int, StftSettings]:
+    """Return the rate at which a signal is processed, and its analysis there.
 
     Parameters
     ----------
@@ -228,32 +229,50 @@ def processing_rate(sample_rate: int, model_rate: int, stft: StftSettings) -> in
 
     Returns
     -------
-    int
-        `sample_rate` where window, hop and half the FFT come out in whole samples, otherwise the next higher
-        rate of a usual ratio to the model's, or where there is none the next higher one of all.
+    rate : int
+        `sample_rate` where window, hop and half the FFT come out in whole samples, or nearly so with sizes
+        that are fast to transform; otherwise the next higher rate of a usual ratio to the model's, or where
+        there is none the next higher multiple of it.
+    settings : StftSettings
+        As long in seconds as the model's, to 0.3 %.
 
     Examples
     --------
     >>> settings = StftSettings(n_fft=512, hop_length=256, win_length=512, window="sqrt_hann")
-    >>> [processing_rate(rate, 16000, settings) for rate in (8000, 11025, 22050, 44100, 48000)]
-    [8000, 12000, 24000, 48000, 48000]
+    >>> for rate in (8000, 44100, 48000):
+    ...     processing_rate, scaled = processing_settings(rate, 16000, settings)
+    ...     print(rate, processing_rate, scaled.n_fft, scaled.hop_length)
+    8000 8000 256 128
+    44100 44100 1408 704
+    48000 48000 1536 768
     """
-
-    def fits(rate: int) -> bool:
-        return (
-            stft.n_fft * rate % (2 * model_rate) == 0
-            and stft.hop_length * rate % model_rate == 0
-            and stft.win_length * rate % model_rate == 0
-        )
-
-    if fits(sample_rate):
-        return sample_rate
+    # All sizes are multiples of this number of samples, which is what has to come out whole.
+    unit = math.gcd(stft.n_fft // 2, stft.hop_length, stft.win_length)
     usual = (int(model_rate * factor) for factor in _RATE_FACTORS if model_rate * factor % 1 == 0)
-    for rate in usual:
-        if rate >= sample_rate and fits(rate):
-            return rate
-    # Multiples of the model's rate always fit.
-    return -(-sample_rate // model_rate) * model_rate
+    above = -(-sample_rate // model_rate) * model_rate  # multiples of the model's rate always fit
+    for rate in (sample_rate, *(rate for rate in usual if rate >= sample_rate), above):
+        if scaled_unit := _whole_unit(unit * rate / model_rate, near=rate == sample_rate):
+            sizes = (size // unit * scaled_unit for size in (stft.n_fft, stft.hop_length, stft.win_length))
+            return rate, StftSettings(*sizes, window=stft.window)
+    raise SignalError(f"sample_rate {sample_rate} Hz cannot be processed")
+
+
+def _whole_unit(wanted: float, *, near: bool) -> int | None:
+    """The whole number that is `wanted`, or if `near` the closest good one within 0.3 %."""
+    if wanted == int(wanted):
+        return int(wanted)
+    spread = math.floor(_NEAR * wanted) + 1
+    candidates = [n for n in range(int(wanted) - spread, int(wanted) + spread + 2) if n > 0 and _is_smooth(n)]
+    best = min(candidates, key=lambda n: abs(n - wanted), default=0)
+    return best if near and best and abs(best / wanted - 1) <= _NEAR else None
+
+
+def _is_smooth(number: int) -> bool:
+    """Whether a transform of this size is fast: no prime factor above 11."""
+    for prime in (2, 3, 5, 7, 11):
+        while number % prime == 0:
+            number //= prime
+    return number == 1
 
 
 def check_layout(audio: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from audenoise.denoiser import Denoiser
 from audenoise.errors import ModelError, SignalError
 from audenoise.presets import Preset, StftSettings
 from audenoise.spectral import istft, make_window, stft
-from audenoise.stream import processing_rate
+from audenoise.stream import processing_settings
 
 STFT = {"n_fft": 512, "hop_length": 256, "window": "sqrt_hann"}
 
@@ -118,8 +118,8 @@ def test_any_rate_keeps_the_length(denoisers: dict[str, Denoiser], rate: int, n_
     assert denoisers["identity"].denoise(noise(n_samples), rate).shape == (n_samples,)
 
 
-@pytest.mark.parametrize("rate", [11025, 22050, 44100])
-def test_resampled_rates_have_no_delay_and_no_gain(denoisers: dict[str, Denoiser], rate: int) -> None:
+@pytest.mark.parametrize("rate", [11025, 11117, 44100, 59786])
+def test_rates_that_do_not_fit_have_no_delay_and_no_gain(denoisers: dict[str, Denoiser], rate: int) -> None:
     time = np.arange(rate * 4) / rate
     tone = (0.3 * np.sin(2 * np.pi * 0.3 * rate * time + 0.5)).astype(np.float32)
     result = denoisers["identity"].denoise(tone, rate)
@@ -127,10 +127,24 @@ def test_resampled_rates_have_no_delay_and_no_gain(denoisers: dict[str, Denoiser
     np.testing.assert_allclose(result[middle], tone[middle], atol=1e-4)
 
 
-def test_processing_rates() -> None:
-    settings_16k = StftSettings(512, 256, 512, "sqrt_hann")
-    rates = {8000: 8000, 11025: 12000, 22050: 24000, 44100: 48000, 48000: 48000, 96000: 96000, 7999: 8000}
-    assert {rate: processing_rate(rate, 16000, settings_16k) for rate in rates} == rates
+def test_processing_settings() -> None:
+    model = StftSettings(512, 256, 512, "sqrt_hann")
+
+    def sizes(rate: int) -> tuple[int, int]:
+        processing_rate, scaled = processing_settings(rate, 16000, model)
+        assert scaled.win_length == scaled.n_fft == 2 * scaled.hop_length
+        assert scaled.n_fft / processing_rate == pytest.approx(512 / 16000, rel=3e-3)
+        return processing_rate, scaled.n_fft
+
+    assert {rate: sizes(rate) for rate in (8000, 22050, 44100, 48000, 96000, 7999, 59786)} == {
+        8000: (8000, 256),
+        22050: (22050, 704),
+        44100: (44100, 1408),
+        48000: (48000, 1536),
+        96000: (96000, 3072),
+        7999: (7999, 256),
+        59786: (96000, 3072),  # 1913 samples and their neighbours are slow to transform
+    }
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
