@@ -7,10 +7,14 @@
 Importing the package loads nothing else: `Denoiser` and what it needs come with its first use.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audenoise.denoiser import Denoiser
+
+# Offline means offline: ONNX Runtime sends usage events unless this is set before its first import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["Denoiser", "__version__"]
 

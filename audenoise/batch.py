@@ -80,10 +80,9 @@ def denoise_file(
             max_attenuation_db=max_attenuation_db,
             block_s=None,
         )
-        if source.suffix.lower() == target.suffix.lower():
+        kind = output_format(target, info)
+        if source.suffix.lower() == target.suffix.lower() and kind[0] != info.format:
             kind = info.format, info.subtype  # what the content is, should the suffix lie about it
-        else:
-            kind = output_format(target, info)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:

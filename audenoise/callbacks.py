@@ -5,7 +5,9 @@
 import dataclasses
 import json
 import os
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -43,9 +45,23 @@ class RunState:
 
 
 def _save_weights(model: keras.Model, path: Path) -> None:
+    # HDF5 crashes the process when the disk fills up under it, so the room is checked first.
+    n_bytes = sum(4 * int(np.prod(v.shape)) for v in model.variables)
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None:
+        n_bytes += sum(4 * int(np.prod(v.shape)) for v in optimizer.variables)
+    needed, free = 1.2 * n_bytes + 500_000, shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise TrainingError(
+            f"{path}: the disk is full ({free / 1e6:.1f} of {needed / 1e6:.1f} MB). Free some space, "
+            "then go on with --resume."
+        )
     partial = path.with_name(f"partial-{path.name}")
-    model.save_weights(partial)
-    os.replace(partial, path)
+    try:
+        model.save_weights(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 class SaveLast(keras.callbacks.Callback):
@@ -162,6 +178,24 @@ class Guard(keras.callbacks.Callback):
                 f"the output has collapsed to silence ({level_db:.0f} dB below the speech): lower "
                 "training.learning_rate, or check that the clean folder holds speech"
             )
+
+
+class EpochReport(keras.callbacks.Callback):
+    """One line after each epoch; the log has the rest."""
+
+    def __init__(self, report: Callable[[str], object], epochs: int):
+        super().__init__()
+        self.report, self.epochs = report, epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        self.report(
+            f"epoch {epoch + 1}/{self.epochs}: loss {logs['loss']:.5f}, validation {logs['val_loss']:.5f} "
+            f"with SDR {logs['val_sdr_db']:.2f} dB, {time.monotonic() - self._started:.0f} s"
+        )
 
 
 class DataWait(keras.callbacks.Callback):

@@ -20,11 +20,10 @@ import click
 from audenoise.cli_training import publish, train
 from audenoise.errors import AudenoiseError
 from audenoise.interrupts import signals_held
+from audenoise.keras_loading import load_keras
 
 _INTERRUPTED = 130
 _TERMINATED = 143
-# Whether it can be read is found out when its turn comes, so that one bad file doesn't stop the others.
-_RECORDING = click.Path(readable=False, path_type=Path)
 
 
 class _Commands(click.Group):
@@ -73,7 +72,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="IN...", type=_RECORDING)
+@click.argument("inputs", nargs=-1, required=True, metavar="IN...")
 @click.option(
     "-o",
     "--output",
@@ -117,7 +116,7 @@ def cli() -> None:
 @click.option("--plot", is_flag=True, help="Write OUT.png beside each result: spectrograms before and after.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary; errors are still printed.")
 def predict(
-    inputs: tuple[Path, ...],
+    inputs: tuple[str, ...],
     output: str,
     model: str | None,
     strength: float,
@@ -140,13 +139,18 @@ def predict(
       audenoise predict noisy.wav -o clean.wav
       audenoise predict interviews/ -o denoised/ --jobs 4 --max-attenuation-db 18
     """
+    if not (all(inputs) and output):
+        raise click.UsageError("IN and OUT must not be empty (a variable that is not set?).")
     # An import that is interrupted can fail in any way, or not at all.
     with signals_held(signal.SIGINT, signal.SIGTERM):
         from audenoise.batch import denoise_files
         from audenoise.file_plan import plan_files
 
         _exit_cleanly_on_termination()
-    plan = plan_files(inputs, output, suffix=suffix)
+    unlisted: list[AudenoiseError] = []
+    plan = plan_files([Path(name) for name in inputs], output, suffix=suffix, on_error=unlisted.append)
+    for problem in unlisted:
+        _report(f"error: {problem}")
     result = denoise_files(
         plan,
         model=model,
@@ -163,7 +167,9 @@ def predict(
         _report(f"kept existing {result.kept[0]}{others}; --overwrite replaces")
     if not quiet and len(plan) > 1:
         _report(f"{result.denoised} denoised, {len(result.kept)} kept, {result.failed} failed")
-    return 1 if result.failed else 0
+    # Who names one result and does not get it must not believe that it is there.
+    named_one_was_kept = result.kept == [Path(output)]
+    return 1 if result.failed or unlisted or named_one_was_kept else 0
 
 
 @cli.group(cls=_Commands)
@@ -208,17 +214,21 @@ def show_model(model: str) -> None:
       audenoise models show recipes/small.yaml
     """
     if Path(model).suffix.lower() in {".yaml", ".yml", ".json"}:
+        load_keras()
         from audenoise.architectures.summary import describe_spec
 
         click.echo(describe_spec(Path(model)))
         return
     import json
 
-    from audenoise.presets import load_preset
+    from audenoise.presets import METADATA_FILE, load_preset
 
     preset = load_preset(model)
     preset.verify()
-    click.echo(json.dumps(preset.metadata, indent=2))
+    metadata = dict(preset.metadata)
+    if isinstance(sources := metadata.get("data"), list):
+        metadata["data"] = f"{len(sources)} sources, listed in {preset.folder / METADATA_FILE}"
+    click.echo(json.dumps(metadata, indent=2))
 
 
 for _command in (train, publish):

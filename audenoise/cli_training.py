@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from audenoise.errors import AudenoiseError
+from audenoise.errors import AudenoiseError, SpecError
+from audenoise.keras_loading import load_keras
 
 _FOLDERS: dict[str, Any] = {
     "multiple": True,
@@ -94,9 +95,9 @@ def train(
       audenoise train --clean speech/ --noise noises/ --out runs/mine --resume
       audenoise train --clean my_voice/ --noise my_office/ --from-preset standard --out runs/tuned
     """
-    from audenoise.specs import load_recipe, override_training
+    from audenoise.specs import load_recipe, load_spec, override_training, same_network
 
-    weights = None
+    weights = preset = None
     if from_preset:
         from audenoise.presets import load_preset
 
@@ -107,7 +108,13 @@ def train(
     if resume and spec_path is None and (run / "spec.yaml").is_file():
         spec_path = str(run / "spec.yaml")
     spec = override_training(load_recipe(spec_path or "standard"), overrides)
+    if preset is not None and not same_network(spec, load_spec(preset.folder / "spec.yaml")):
+        raise SpecError(
+            f"{spec_path}: its network differs from that of {from_preset}; leave --spec out, or change "
+            "training, mixing and loss only"
+        )
 
+    load_keras()
     from audenoise.corpus import TrainingFolders
     from audenoise.training import train_from_folders
 
@@ -162,6 +169,7 @@ def publish(
     """
     import json
 
+    load_keras()
     from audenoise.publishing import publish as write_model
 
     try:

@@ -1,7 +1,7 @@
 """Which recordings to denoise, and where each result goes."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,13 @@ class FilePair:
     target: Path
 
 
-def plan_files(inputs: Sequence[Path], output: str | os.PathLike[str], *, suffix: str = "") -> list[FilePair]:
+def plan_files(
+    inputs: Sequence[Path],
+    output: str | os.PathLike[str],
+    *,
+    suffix: str = "",
+    on_error: Callable[[AudioFileError], object] | None = None,
+) -> list[FilePair]:
     """Find the recordings and name their results.
 
     Parameters
@@ -30,6 +36,8 @@ def plan_files(inputs: Sequence[Path], output: str | os.PathLike[str], *, suffix
         name.
     suffix : str, optional
         Added to each file name before the dot.
+    on_error : callable, optional
+        Called for each folder below an input folder that can't be listed; without it, that is an error.
 
     Returns
     -------
@@ -39,12 +47,14 @@ def plan_files(inputs: Sequence[Path], output: str | os.PathLike[str], *, suffix
     Raises
     ------
     DataError
-        If an input folder holds no audio, two recordings would get the same result, or a result would replace
-        a recording.
+        If an input folder holds no audio, two recordings would get the same result, a result would replace a
+        recording, or several results have only a file's name to go to.
     AudioFileError
         If `output` names a file of a kind that can't be written, or an input folder can't be listed.
     """
     text = os.fspath(output)
+    if text == "-":
+        raise DataError("-: writing to standard output is not possible; name a file or a folder")
     if any(separator in suffix for separator in ("/", "\\", "\0")):
         raise DataError(f"the suffix can't contain a slash. Received: {suffix!r}")
     if len(inputs) == 1 and not inputs[0].is_dir() and _names_a_file(text):
@@ -55,14 +65,16 @@ def plan_files(inputs: Sequence[Path], output: str | os.PathLike[str], *, suffix
         folder = Path(text)
         if folder.exists() and not folder.is_dir():
             raise DataError(f"{folder}: is a file; name a folder for the results")
-        pairs = list(_pairs_in_folder(inputs, folder, suffix))
+        if not folder.exists() and folder.suffix.lower() in AUDIO_SUFFIXES and not _ends_in_slash(text):
+            raise DataError(f"{text}: is the name of a file; several results need a folder")
+        pairs = list(_pairs_in_folder(inputs, folder, suffix, on_error))
     _refuse_collisions(pairs)
     return pairs
 
 
 def _names_a_file(text: str) -> bool:
     path = Path(text)
-    if text.endswith(("/", os.sep)) or path.is_dir() or not path.suffix:
+    if _ends_in_slash(text) or path.is_dir() or not path.suffix:
         return False
     if path.suffix.lower() not in AUDIO_SUFFIXES:
         raise AudioFileError(
@@ -72,7 +84,16 @@ def _names_a_file(text: str) -> bool:
     return True
 
 
-def _pairs_in_folder(inputs: Sequence[Path], folder: Path, suffix: str) -> Iterator[FilePair]:
+def _ends_in_slash(text: str) -> bool:
+    return text.endswith(("/", os.sep))
+
+
+def _pairs_in_folder(
+    inputs: Sequence[Path],
+    folder: Path,
+    suffix: str,
+    on_error: Callable[[AudioFileError], object] | None,
+) -> Iterator[FilePair]:
     def target_for(relative: Path) -> Path:
         return folder / relative.with_name(relative.stem + suffix + relative.suffix)
 
@@ -81,7 +102,8 @@ def _pairs_in_folder(inputs: Sequence[Path], folder: Path, suffix: str) -> Itera
         if not entry.is_dir():
             yield FilePair(entry, target_for(Path(entry.name)))
             continue
-        found = [FilePair(source, target_for(source.relative_to(entry))) for source in find_audio(entry)]
+        recordings = find_audio(entry, on_error=on_error)
+        found = [FilePair(source, target_for(source.relative_to(entry))) for source in recordings]
         if results_folder == _real(entry):
             # Results lie among the recordings: a file that is another one's result is no recording.
             results = {_real(pair.target) for pair in found} if suffix else set()

@@ -160,6 +160,10 @@ def _write_pool(files: list[tuple[Path, str]], raw: Path, index: Path, sample_ra
         )
         os.replace(partial, raw)
         os.replace(partial_index, index)
+    except OSError as error:
+        # NumPy's own words for a full disk name neither file nor reason.
+        reason = error.strerror or "the disk is full?"
+        raise DataError(f"{raw.parent}: decoded audio can't be written ({reason})") from error
     except BrokenProcessPool:
         raise DataError("a decoding process died (out of memory?); use fewer --workers") from None
     finally:

@@ -170,6 +170,8 @@ def publish(
     partial = target.with_name(f".{target.name}.partial{os.getpid()}")
     try:
         partial.mkdir(parents=True)
+        if shutil.disk_usage(partial).free < 10 * network.count_params() + 1_000_000:
+            raise ModelError(f"{target}: the disk is full. Free some space and run again.")
         (partial / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
         network.save_weights(partial / WEIGHTS_FILE)
         (partial / "model.onnx").write_bytes(graph)
@@ -181,6 +183,8 @@ def publish(
             shutil.rmtree(old)
         else:
             partial.rename(target)
+    except OSError as error:
+        raise ModelError(f"{target}: can't be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return error

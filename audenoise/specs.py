@@ -4,6 +4,7 @@ A spec is data. It has one form in Python (`ModelSpec`), on disk (YAML or JSON),
 published model. Sizes that cannot work are found here, before anything is built.
 """
 
+import difflib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -369,7 +370,8 @@ def _short(value: Any) -> str:
 
 
 def _explain(error: ValidationError, source: str) -> str:
-    first = error.errors()[0]
+    # A key that is not known explains one that is missing.
+    first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
     key = _key_path(first["loc"])
     kind, context = first["type"], first.get("ctx", {})
     received = f". Received: {_short(first['input'])}"
@@ -387,9 +389,25 @@ def _explain(error: ValidationError, source: str) -> str:
     elif kind == "missing":
         message = f"{key}: is missing"
     elif kind == "extra_forbidden":
-        message = f"{key}: is not a key of this section{received}"
+        known = [name for section in _Strict.__subclasses__() for name in section.model_fields]
+        similar = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.8)
+        message = f"{key}: is not a key of this section" + (
+            f", did you mean {similar[0]}?" if similar else received
+        )
+    elif kind == "union_tag_invalid":
+        message = f"{key}.kind: must be {context['expected_tags'].replace(', ', ' or ')}{received}"
+    elif kind == "union_tag_not_found":
+        message = f"{key}.kind: is missing"
+    elif kind in ("tuple_type", "list_type"):
+        message = f"{key}: must be a list{received}"
+    elif kind == "too_short":
+        message = f"{key}: must have at least {context['min_length']} entry{received}"
+    elif kind == "too_long":
+        message = f"{key}: must have at most {context['max_length']} entries{received}"
+    elif kind == "string_pattern_mismatch":
+        message = f"{key}: must be letters, digits and . _ -, and start with a letter or digit{received}"
     else:
-        text = first["msg"]
+        text = first["msg"].replace("Input should be", "must be")
         message = f"{key}: {text[0].lower()}{text[1:]}{received}" if key else text
     more = error.error_count() - 1
     return f"{source}: {message}" + (f" (and {more} more)" if more else "")
@@ -454,6 +472,12 @@ def load_spec(path: str | Path) -> ModelSpec:
         first_line = " ".join(str(error).split())[:200]
         raise SpecError(f"{path}: is not valid YAML or JSON: {first_line}") from None
     return parse_spec(data, source=str(path))
+
+
+def same_network(first: ModelSpec, second: ModelSpec) -> bool:
+    """Whether the weights of one spec fit the other: all but name, loss, mixing and training is equal."""
+    free = {"name", "loss", "mixing", "training"}
+    return first.model_dump(exclude=free) == second.model_dump(exclude=free)
 
 
 RECIPES = Path(__file__).parent / "recipes"

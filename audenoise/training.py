@@ -15,6 +15,7 @@ from audenoise.architectures.summary import build_checked
 from audenoise.callbacks import (
     AverageWarmUp,
     DataWait,
+    EpochReport,
     EpochWarmUp,
     Guard,
     Reseed,
@@ -26,7 +27,7 @@ from audenoise.corpus import TrainingFolders, make_mixers, training_stream
 from audenoise.errors import TrainingError
 from audenoise.layers import SpectralTransform, to_numpy
 from audenoise.losses import denoising_losses
-from audenoise.specs import ModelSpec, dump_spec, load_spec
+from audenoise.specs import ModelSpec, dump_spec, load_spec, same_network
 
 
 @keras.saving.register_keras_serializable("audenoise")
@@ -123,8 +124,7 @@ def prepare_run(run: Path, spec: ModelSpec, *, resume: bool) -> RunState:
     if not state_file.exists():
         raise TrainingError(f"{run}: holds no run to resume; leave --resume out to start one")
     stored = load_spec(run / "spec.yaml")
-    free = {"training", "loss", "mixing", "name"}
-    if stored.model_dump(exclude=free) != spec.model_dump(exclude=free):
+    if not same_network(stored, spec):
         raise TrainingError(
             f"{run / 'spec.yaml'}: differs from the given spec in its network; it cannot be resumed"
         )
@@ -148,7 +148,8 @@ def fit(
     state: RunState,
     initial_weights: Path | None = None,
     tensorboard: bool = True,
-    verbose: int = 2,
+    verbose: int = 0,
+    report: Callable[[str], object] | None = None,
 ) -> keras.Model:
     """Train a network and keep its best weights in `run`.
 
@@ -170,6 +171,8 @@ def fit(
         Write TensorBoard logs to ``run/logs`` if TensorFlow is the backend.
     verbose : int
         As in `keras.Model.fit`.
+    report : callable, optional
+        Called with one line after each epoch.
 
     Returns
     -------
@@ -209,6 +212,8 @@ def fit(
         ]
     if recipe.ema_momentum:
         callbacks += [keras.callbacks.SwapEMAWeights(swap_on_epoch=True), AverageWarmUp()]
+    if report is not None:
+        callbacks.append(EpochReport(report, recipe.epochs))
     callbacks += [SaveBest(run, state, recipe.early_stopping_epochs), DataWait(batches)]
     callbacks.append(keras.callbacks.CSVLogger(run / "log.csv", append=state.epoch > 0))
     if tensorboard and keras.backend.backend() == "tensorflow":
@@ -253,8 +258,7 @@ def train_from_folders(
     workers: int = 1,
     resume: bool = False,
     initial_weights: Path | None = None,
-    verbose: int = 2,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], object] = print,
 ) -> RunState:
     """Train on endless mixtures of the recordings in some folders.
 
@@ -272,10 +276,8 @@ def train_from_folders(
         Continue the run in `run` after its last finished epoch.
     initial_weights : Path, optional
         Network weights to start from.
-    verbose : int
-        As in `keras.Model.fit`.
     report : callable
-        Called with one line about each recording that was left out, and about the data.
+        Called with one line for each recording that is left out, for the data, and after each epoch.
 
     Returns
     -------
@@ -293,12 +295,12 @@ def train_from_folders(
     mixers = make_mixers(spec, folders, cache=cache or run / "cache", jobs=max(1, workers))
     for line in mixers.skipped:
         report(f"left out: {line}")
-    hours = {kind: pool.seconds / 3600 for kind, pool in mixers.train.pools.items()}
-    report(f"training on {hours['speech']:.2f} h of speech and {hours['noise']:.2f} h of noise")
+    minutes = {kind: pool.seconds / 60 for kind, pool in mixers.train.pools.items()}
+    report(f"training on {minutes['speech']:.1f} min of speech and {minutes['noise']:.1f} min of noise")
     validation = mixers.validation.batch(0, spec.training.validation_mixtures)
     stream = training_stream(mixers, spec, workers=workers, epoch=state.epoch)
     try:
-        fit(spec, stream, validation, run=run, state=state, initial_weights=initial_weights, verbose=verbose)
+        fit(spec, stream, validation, run=run, state=state, initial_weights=initial_weights, report=report)
     finally:
         stream.close()
     return state

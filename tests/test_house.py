@@ -46,6 +46,7 @@ RANKS: list[tuple[str, str]] = [
     ("keras", "architectures"),
     ("keras", "training"),
     ("keras", "publishing tuning"),
+    ("cli", "keras_loading"),
     ("cli", "cli_training"),
     ("cli", "cli"),
     ("cli", "__main__"),

@@ -122,7 +122,7 @@ def test_existing_results_are_kept_and_reported(
 ) -> None:
     sf.write("in.wav", noise(4000), 16000)
     (tmp_path / "out.wav").write_bytes(b"precious")
-    assert predict("in.wav", "-o", "out.wav") == 0
+    assert predict("in.wav", "-o", "out.wav") == 1
     assert (tmp_path / "out.wav").read_bytes() == b"precious"
     assert "kept existing out.wav" in capsys.readouterr().err
     assert predict("in.wav", "-o", "out.wav", "--overwrite") == 0
@@ -356,3 +356,46 @@ def test_models_show_prints_checked_metadata(half: str, capsys: pytest.CaptureFi
     assert '"sample_rate": 16000' in capsys.readouterr().out
     assert main(["models", "show", "no-such-model"]) == 1
     assert errors(capsys)[0].startswith("audenoise: error: no model called 'no-such-model'")
+
+
+def test_nothing_is_sent_and_nothing_is_left_at_home(tmp_path: Path, half: str) -> None:
+    """ONNX Runtime would queue usage events in ~/.cache and look for its server."""
+    sf.write(tmp_path / "in.wav", noise(4000), 16000)
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ORT_")} | {"HOME": str(home)}
+    command = [sys.executable, "-m", "audenoise", "predict", "in.wav", "-o", "out.wav", "--model", half]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "out.wav").is_file()
+    assert list(home.rglob("*")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["", "-o", "out"], 2, "must not be empty"),
+        (["a.wav", "-o", ""], 2, "must not be empty"),
+        (["a.wav", "b.wav", "-o", "x.wav"], 1, "x.wav: is the name of a file; several results need a folder"),
+        (["folder", "-o", "x.wav"], 1, "x.wav: is the name of a file"),
+        (["a.wav", "-o", "-"], 1, "standard output"),
+    ],
+)
+def test_outputs_that_nobody_means_are_refused(
+    tmp_path: Path, monkeypatch, capsys, half: str, arguments: list[str], code: int, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for name in ("a.wav", "b.wav", "folder/c.wav"):
+        sf.write(name, noise(400), 16000)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["predict", *arguments, "--model", half]) == code
+    assert words in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_adpcm_recordings_come_back_as_pcm(tmp_path: Path, monkeypatch, half: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    sf.write("in.wav", noise(4000) * 0.1, 16000, subtype="IMA_ADPCM")
+    assert main(["predict", "in.wav", "-o", "out.wav", "--model", half]) == 0
+    assert sf.info("out.wav").subtype == "PCM_16"
+    assert sf.info("out.wav").frames == sf.info("in.wav").frames

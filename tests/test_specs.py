@@ -94,7 +94,7 @@ def test_overrides_are_checked_and_leave_the_rest() -> None:
         ("encoder.0.pool", [1, 2], "encoder[0].pool: give a stride or a pool, not both. Received: [1, 2]"),
         ("encoder.1.colour", 1, "encoder[1].colour: is not a key of this section. Received: 1"),
         ("encodr", 1, "encodr: is not a key of this section"),
-        ("bottleneck.kind", "transformer", "bottleneck: "),
+        ("bottleneck.kind", "transformer", "bottleneck.kind: must be"),
         ("bottleneck.heads", 3, "bottleneck.heads: must divide channels 8. Received: 3"),
         ("bottleneck.channels", "many", "bottleneck.channels: "),
         ("bottleneck", {"kind": "recurrent", "across_bands": "gru", "channels": 7},
@@ -230,3 +230,28 @@ def test_any_junk_is_refused_with_a_line_or_accepted_and_kept(key: str, value: A
         text = dump_spec(spec).splitlines()[0]
         assert parse_spec(yaml.safe_load(dump_spec(spec))) == spec
     assert "\n" not in text
+
+
+def test_an_unknown_key_is_named_before_what_is_missing_because_of_it():
+    with pytest.raises(
+        SpecError, match=r"^spec: botleneck: is not a key of this section, did you mean bottleneck\?"
+    ):
+        parse_spec({"encoder": [{"filters": 4}], "botleneck": {"kind": "recurrent"}})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"bottleneck": {"kind": "transformer"}},
+            r"bottleneck\.kind: must be 'convolution' or 'recurrent' or",
+        ),
+        ({"encoder": 8}, r"encoder: must be a list\. Received: 8"),
+        ({"encoder": []}, r"encoder: must have at least 1 entry"),
+        ({"name": "a b"}, r"name: must be letters, digits and"),
+        ({"causal": "perhaps"}, r"causal: must be a valid boolean"),
+    ],
+)
+def test_errors_are_in_plain_words(change: dict, words: str):
+    with pytest.raises(SpecError, match=words):
+        parse_spec({"encoder": [{"filters": 4}], "bottleneck": {"kind": "recurrent"}, **change})

@@ -5,6 +5,7 @@ import functools
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from training_batches import RATE, RECURRENT, TINY, batch, batches, tiny, valida
 
 from audenoise.architectures import build_network
 from audenoise.callbacks import EpochWarmUp, RunState
+from audenoise.cli import main
 from audenoise.corpus import TrainingFolders
 from audenoise.denoiser import Denoiser
 from audenoise.errors import ModelError, SpecError, TrainingError
@@ -75,7 +77,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
         TrainingFolders((clean,), (noise,)),
         run=folder / "run",
         workers=1,
-        verbose=0,
         report=lines.append,
     )
     return folder / "run", lines
@@ -377,3 +378,34 @@ def test_warm_up_before_a_plateau_raises_the_rate_from_epoch_to_epoch():
         if epoch == 3:
             model.optimizer.learning_rate = 0.1  # what a plateau would do
     assert rates == pytest.approx([0.16, 0.48, 0.8, 0.8, 0.1])
+
+
+def test_a_full_disk_stops_training_with_one_line_and_keeps_what_was_there(tmp_path: Path, monkeypatch):
+    spec = tiny(epochs=2)
+    state = prepare_run(tmp_path / "run", spec, resume=False)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1000))
+    with pytest.raises(TrainingError, match=r"last-1\.weights\.h5: the disk is full .* --resume"):
+        quietly(spec, batches(spec), validation(), run=tmp_path / "run", state=state)
+    assert sorted(path.name for path in (tmp_path / "run").glob("*.h5")) == []
+
+
+def test_fine_tuning_refuses_another_network_before_any_work(tmp_path: Path, capsys):
+    folders = ["--clean", str(tmp_path), "--noise", str(tmp_path), "--out", str(tmp_path / "run")]
+    spec = tmp_path / "other.yaml"
+    spec.write_text(dump_spec(tiny()), encoding="utf-8")
+    assert main(["train", *folders, "--from-preset", "standard", "--spec", str(spec)]) == 1
+    assert "its network differs from that of standard" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_backend_is_one_line(tmp_path: Path):
+    spec = tmp_path / "tiny.yaml"
+    spec.write_text(dump_spec(tiny()), encoding="utf-8")
+    command = [sys.executable, "-m", "audenoise", "models", "show", str(spec)]
+    run = subprocess.run(
+        command, env={**os.environ, "KERAS_BACKEND": "nope"}, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert "KERAS_BACKEND=nope" in run.stderr
+    assert "Traceback" not in run.stderr

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,9 @@ def sndfile_name(path: Path) -> Any:
     return str(path) if os.name == "nt" else os.fsencode(path)
 
 
-def find_audio(path: str | os.PathLike[str]) -> list[Path]:
+def find_audio(
+    path: str | os.PathLike[str], *, on_error: Callable[[AudioFileError], object] | None = None
+) -> list[Path]:
     """List the audio files below a folder.
 
     Parameters
@@ -98,6 +100,8 @@ def find_audio(path: str | os.PathLike[str]) -> list[Path]:
     path : path-like
         A folder, searched recursively (links to folders are followed once), or one file, which is returned
         whatever its suffix. Hidden files and folders (`.name`) are left out.
+    on_error : callable, optional
+        Called for each folder below `path` that can't be listed; without it, that is an error.
 
     Returns
     -------
@@ -116,9 +120,11 @@ def find_audio(path: str | os.PathLike[str]) -> list[Path]:
         raise AudioFileError(f"{shown(root)}: no such file or folder. Check the path.")
 
     def refuse(error: OSError) -> None:
-        raise AudioFileError(
-            f"{shown(Path(error.filename))}: can't list this folder ({error.strerror})."
-        ) from error
+        folder = Path(error.filename)
+        problem = AudioFileError(f"{shown(folder)}: can't list this folder ({error.strerror}).")
+        if on_error is None or folder == root:
+            raise problem from error
+        on_error(problem)
 
     found, seen = [], set()
     for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):

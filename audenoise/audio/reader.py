@@ -130,8 +130,8 @@ class AudioReader:
             position += len(rows)
         except sf.SoundFileError as error:
             raise AudioFileError(
-                f"{shown(self.path)}: is damaged or cut short after sample {position} of "
-                f"{self.info.n_samples}. {COPY_AGAIN}"
+                f"{shown(self.path)}: is damaged or cut short somewhere after "
+                f"{position / self.info.sample_rate:.1f} s. {COPY_AGAIN}"
             ) from error
         if len(rows) < n_samples:
             raise AudioFileError(
