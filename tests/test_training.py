@@ -28,7 +28,7 @@ from audenoise.denoiser import Denoiser
 from audenoise.errors import ModelError, SpecError, TrainingError
 from audenoise.layers import SpectralTransform, to_numpy
 from audenoise.losses import denoising_losses
-from audenoise.publishing import load_keras_model, publish
+from audenoise.publishing import load_keras_model, publish, scores_of
 from audenoise.specs import ModelSpec, dump_spec, load_spec, parse_spec
 from audenoise.training import DenoisingModel, fit, make_optimizer, prepare_run, train_from_folders
 
@@ -409,3 +409,14 @@ def test_an_unknown_backend_is_one_line(tmp_path: Path):
     assert run.returncode == 1
     assert "KERAS_BACKEND=nope" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_scores_of_a_benchmark_are_reduced_to_the_model_itself():
+    rows = [
+        {"name": name, "mean": {"pesq_wb": value}, "pairs": {"a.wav": {}}}
+        for name, value in (("noisy", 1), ("audenoise mine", 2))
+    ]
+    assert scores_of({"systems": rows}, "mine") == {"pairs": 1, "mean": {"pesq_wb": 2}}
+    assert scores_of({"pesq": 1.5}, "mine") == {"pesq": 1.5}
+    with pytest.raises(ModelError, match="no row audenoise or 'audenoise other'"):
+        scores_of({"systems": rows}, "other")
