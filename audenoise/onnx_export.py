@@ -32,7 +32,6 @@ class _Graph:
         self.constants: dict[bytes, onnx.TensorProto] = {}
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
-        self.noisy = ""
         self.frames = ""
         self.stateful = True
         self._count = 0
@@ -454,9 +453,9 @@ def to_onnx(network: keras.Model) -> onnx.ModelProto:
     )
     bins = network.input.shape[2]
     graph.inputs.append(_info("noisy", "batch", "frames", bins, 2))
-    graph.noisy = graph.transpose("noisy", 0, 3, 1, 2)
+    noisy = graph.transpose("noisy", 0, 3, 1, 2)
     graph.frames = graph.add("Shape", ["noisy"], start=1, end=2)
-    values: dict[int, str] = {id(network.input): graph.noisy}
+    values: dict[int, str] = {id(network.input): noisy}
     for layer in network.operations:
         if isinstance(layer, keras.layers.InputLayer):
             continue

@@ -42,11 +42,16 @@ def load_keras_model(folder: str | Path) -> tuple[keras.Model, ModelSpec]:
     preset.verify()
     spec = load_spec(preset.folder / "spec.yaml")
     network = build_checked(spec, source=str(preset.folder / "spec.yaml"))
-    try:
-        network.load_weights(preset.folder / WEIGHTS_FILE)
-    except (ValueError, OSError, KeyError) as error:
-        raise ModelError(f"{preset.folder / WEIGHTS_FILE}: does not fit spec.yaml ({error})") from None
+    _load_weights(network, preset.folder / WEIGHTS_FILE)
     return network, spec
+
+
+def _load_weights(network: keras.Model, weights: Path) -> None:
+    try:
+        network.load_weights(weights)
+    except (ValueError, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ModelError(f"{weights}: does not fit spec.yaml ({reason})") from None
 
 
 def parity_error(network: keras.Model, graph: bytes, *, frames: int = 150, seed: int = 0) -> float:
@@ -141,12 +146,7 @@ def publish(
     spec = parse_spec({**spec_to_dict(load_spec(run / "spec.yaml")), "name": target.name}, source=str(target))
     state = RunState.read(run)
     network = build_checked(spec, source=str(run / "spec.yaml"))
-    try:
-        network.load_weights(weights)
-    except (ValueError, OSError, KeyError) as error:
-        raise ModelError(
-            f"{weights}: does not fit spec.yaml ({' '.join(str(error).split())[:160]})"
-        ) from None
+    _load_weights(network, weights)
     graph = to_onnx(network).SerializeToString()
     error = parity_error(network, graph)
     if not error < PARITY:

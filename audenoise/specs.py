@@ -369,6 +369,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+_BOUNDS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("more than", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("less than", "lt"),
+}
+"""Pydantic's kinds of error, our words, and where it keeps the bound."""
+
+
 def _explain(error: ValidationError, source: str) -> str:
     # A key that is not known explains one that is missing.
     first = min(error.errors(), key=lambda item: item["type"] != "extra_forbidden")
@@ -378,14 +387,9 @@ def _explain(error: ValidationError, source: str) -> str:
     if kind == "value_error":  # our own checks say key and value themselves
         inner = str(context["error"])
         message = f"{key}.{inner}" if key else inner
-    elif kind == "greater_than_equal":
-        message = f"{key}: must be at least {context['ge']}{received}"
-    elif kind == "greater_than":
-        message = f"{key}: must be more than {context['gt']}{received}"
-    elif kind == "less_than_equal":
-        message = f"{key}: must be at most {context['le']}{received}"
-    elif kind == "less_than":
-        message = f"{key}: must be less than {context['lt']}{received}"
+    elif kind in _BOUNDS:
+        words, bound = _BOUNDS[kind]
+        message = f"{key}: must be {words} {context[bound]}{received}"
     elif kind == "missing":
         message = f"{key}: is missing"
     elif kind == "extra_forbidden":
