@@ -24,6 +24,32 @@ def equalise(audio: AudioVector, coefficients: tuple[np.ndarray, np.ndarray]) ->
     return (filtered * np.sqrt(before / (after + 1e-20))).astype(audio.dtype)
 
 
+def colour(rng: np.random.Generator, audio: AudioVector, range_db: float) -> AudioVector:
+    """Apply a random smooth frequency response, linear-phase; the level is kept.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    audio : AudioVector
+    range_db : float
+        Gains between -range_db and range_db at about one node an octave, joined in dB over log-frequency.
+    """
+    spectrum = np.fft.rfft(audio)
+    place = np.log2(np.linspace(2**-7, 1, spectrum.size))
+    nodes = np.linspace(-7, 0, int(rng.integers(4, 10)))
+    gain_db = np.interp(place, nodes, rng.uniform(-range_db, range_db, nodes.size))
+    coloured = np.fft.irfft(spectrum * 10 ** (gain_db / 20), audio.size)
+    before, after = np.square(audio).sum(), np.square(coloured).sum()
+    return (coloured * np.sqrt(before / (after + 1e-20))).astype(audio.dtype)
+
+
+def modulate(rng: np.random.Generator, audio: AudioVector, sample_rate: int) -> AudioVector:
+    """Let the level swell and fade by up to 20 dB, at about one to five turns a second."""
+    turns = max(2, round(audio.size / sample_rate * rng.uniform(1, 5)) + 1)
+    gain_db = np.interp(np.linspace(0, turns - 1, audio.size), np.arange(turns), rng.uniform(-20, 0, turns))
+    return (audio * 10 ** (gain_db / 20)).astype(audio.dtype)
+
+
 def band_limit(audio: AudioVector, *, low_hz: float, high_hz: float, sample_rate: int) -> AudioVector:
     """Butterworth band limits; a limit at 0 Hz or at half the sample rate is none."""
     from scipy.signal import butter, sosfilt

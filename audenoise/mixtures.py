@@ -242,21 +242,38 @@ class Mixer:
                 break
         return audio
 
-    def _source(self, rng: np.random.Generator, kind: str, spread: float) -> AudioVector:
+    def _source(self, rng: np.random.Generator, kind: str) -> AudioVector:
         spec, n = self.spec, self.n_samples
+        spread, range_db = (0.12, 4.0) if kind == "speech" else (0.4, 12.0)
         factor = rng.uniform(1 - spread, 1 + spread) if rng.random() < spec.speed else 1.0
         audio = degradation.change_speed(self._draw(rng, kind, round(n * factor)), n)
         if rng.random() < spec.equalise:
             audio = degradation.equalise(audio, degradation.random_filter(rng))
+            audio = degradation.colour(rng, audio, rng.uniform(0, range_db))
         return audio
 
+    def _babble(self, rng: np.random.Generator) -> AudioVector:
+        """Three to ten voices, none far louder than another, half of the time in a room."""
+        voices = np.zeros(self.n_samples, np.float32)
+        for _ in range(int(rng.integers(3, 11))):
+            voice = self._draw(rng, "speech", self.n_samples)
+            voices += voice * np.float32(10 ** rng.uniform(-0.5, 0) / (rms(voice) + 1e-9))
+        if rng.random() < 0.5:
+            voices, _ = degradation.reverberate(voices, self._room(rng), self.sample_rate)
+        return voices
+
     def _noise(self, rng: np.random.Generator) -> AudioVector:
-        if rng.random() < self.spec.coloured_noise:
+        spec = self.spec
+        if rng.random() < spec.coloured_noise:
             noise = degradation.coloured_noise(rng, self.n_samples, rng.uniform(-0.5, 2.0))
+        elif rng.random() < spec.babble:
+            noise = self._babble(rng)
         else:
-            noise = self._source(rng, "noise", 0.3)
-        if rng.random() < self.spec.second_noise:
-            second = self._source(rng, "noise", 0.3)
+            noise = self._source(rng, "noise")
+        if rng.random() < spec.modulate:
+            noise = degradation.modulate(rng, noise, self.sample_rate)
+        if rng.random() < spec.second_noise:
+            second = self._source(rng, "noise")
             noise = noise / (rms(noise) + 1e-9) + second / (rms(second) + 1e-9) * 10 ** rng.uniform(-0.5, 0)
         return noise
 
@@ -268,7 +285,7 @@ class Mixer:
     def example(self, number: int) -> tuple[AudioVector, AudioVector]:
         """Mixture and target, (n_samples,) float32 each."""
         rng, spec, rate = np.random.default_rng((self.seed, number)), self.spec, self.sample_rate
-        wet = target = self._source(rng, "speech", 0.12)
+        wet = target = self._source(rng, "speech")
         if rng.random() < spec.reverb:
             wet, target = degradation.reverberate(target, self._room(rng), rate)
         kind = rng.random()

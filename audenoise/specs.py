@@ -225,11 +225,16 @@ class MixingSpec(_Strict):
     level_dbfs: Range = (-35.0, -10.0)
     second_noise: Probability = 0.3
     coloured_noise: Probability = 0.1
+    babble: Probability = 0.1
+    """Several other voices as the noise, in place of a noise recording."""
+    modulate: Probability = 0.15
+    """Let the noise swell and fade."""
     clean_only: Probability = 0.05
     noise_only: Probability = 0.05
     reverb: Probability = 0.25
     speed: Probability = 0.5
     equalise: Probability = 0.5
+    """Colour speech mildly and noise strongly."""
     band_limit: Probability = 0.1
     clip: Probability = 0.03
 

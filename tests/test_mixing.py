@@ -118,6 +118,29 @@ def test_random_filters_are_mild_and_keep_length_and_level(seed: int) -> None:
     assert not degradation.equalise(np.zeros(100, np.float32), (b, a)).any()
 
 
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(500, 5000))
+def test_colour_keeps_length_level_and_range(seed: int, n: int) -> None:
+    audio = noise(n)
+    coloured = degradation.colour(np.random.default_rng(seed), audio, 9.0)
+    assert coloured.shape == audio.shape
+    assert coloured.dtype == audio.dtype
+    assert rms(coloured) == pytest.approx(rms(audio), rel=1e-4)
+    gain_db = 20 * np.log10(np.abs(np.fft.rfft(coloured)) / np.abs(np.fft.rfft(audio)))[1:-1]
+    assert np.ptp(gain_db) <= 18.1  # the level is restored, so only the span is known
+    same = degradation.colour(np.random.default_rng(seed), audio, 0.0)
+    np.testing.assert_allclose(same, audio, atol=1e-5)
+    assert not degradation.colour(np.random.default_rng(seed), np.zeros(n, np.float32), 9.0).any()
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_modulation_swells_and_fades_within_twenty_decibels(seed: int) -> None:
+    audio = np.ones(2 * RATE, np.float32)
+    swelling = degradation.modulate(np.random.default_rng(seed), audio, RATE)
+    assert swelling.dtype == np.float32
+    assert 0.0999 <= swelling.min() < swelling.max() <= 1
+    assert np.abs(np.diff(swelling)).max() < 0.01  # no step that would click
+
+
 def test_band_limits_pass_and_stop() -> None:
     limits = {"low_hz": 300.0, "high_hz": 4000.0, "sample_rate": RATE}
     gains = {}

@@ -22,7 +22,10 @@ from audenoise.mixtures import AudioPool, Mixer, MixtureStream, build_pool
 from audenoise.specs import MixingSpec, parse_spec
 
 RATE = 16000
-DEGRADATIONS = ("reverb", "speed", "equalise", "band_limit", "clip", "second_noise", "coloured_noise")
+DEGRADATIONS = (
+    "reverb", "speed", "equalise", "band_limit", "clip",
+    "second_noise", "coloured_noise", "babble", "modulate",
+)  # fmt: skip
 ONLY_SNR: dict[str, Any] = dict.fromkeys((*DEGRADATIONS, "clean_only", "noise_only"), 0.0)
 
 
@@ -132,6 +135,17 @@ def test_clean_only_and_noise_only(pools: tuple[AudioPool, AudioPool]) -> None:
     noisy, clean = mixer_of(pools, **{**ONLY_SNR, "noise_only": 1.0}).example(0)
     assert not clean.any()
     assert rms(noisy) > 0
+
+
+def test_babble_is_made_of_voices_and_its_ratio_holds(pools: tuple[AudioPool, AudioPool]) -> None:
+    speech, _ = pools
+    mixer = mixer_of(pools, **{**ONLY_SNR, "babble": 1.0}, snr_db=(3, 3))
+    for i in range(4):
+        noisy, clean = mixer.example(i)
+        assert 20 * np.log10(active_rms(clean) / rms(noisy - clean)) == pytest.approx(3, abs=0.01)
+    # With noise that is no recording of the noise pool, only the speech pool can have given it.
+    deaf = mixer_of((speech, speech), **{**ONLY_SNR, "babble": 1.0}, snr_db=(3, 3))
+    np.testing.assert_array_equal(deaf.example(0), mixer.example(0))
 
 
 @pytest.mark.parametrize("part", DEGRADATIONS)
