@@ -1,0 +1,26 @@
+"""python denoise_litert.py NOISY.wav CLEAN.wav, beside model.tflite; pip install ai-edge-litert soundfile"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from ai_edge_litert.interpreter import Interpreter
+
+here = Path(__file__).parent
+settings = json.loads((here / "settings.json").read_text(encoding="utf-8"))
+audio, rate = soundfile.read(sys.argv[1], dtype="float32", always_2d=True)
+if rate != settings["sample_rate"]:
+    sys.exit(f"{sys.argv[1]} has {rate} Hz; this model takes {settings['sample_rate']} Hz, resample it first")
+
+process = Interpreter(str(here / "model.tflite")).get_signature_runner("process")
+delay, block = settings["delay_samples"], settings["block_samples"]
+padded = np.pad(audio.T, ((0, 0), (0, delay + -(len(audio) + delay) % block)))
+clean = np.empty_like(padded)
+for channel, samples in enumerate(padded):
+    states = {name: np.zeros((1, *shape), np.float32) for name, shape in settings["states"].items()}
+    for start in range(0, len(samples), block):
+        states = process(audio=samples[None, start : start + block], **states)
+        clean[channel, start : start + block] = states.pop("denoised")[0]
+soundfile.write(sys.argv[2], clean[:, delay : delay + len(audio)].T, rate)
