@@ -2,46 +2,19 @@
 # pyright: reportOptionalMemberAccess=false, reportArgumentType=false
 """Between epochs: checkpoints that survive a kill, and a stop with a clear word when training fails."""
 
-import dataclasses
-import json
 import os
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from audenoise.errors import TrainingError
+from audenoise.run_folders import RunState
 
 COLLAPSE_DB = -40.0
 """An output this far below the clean speech is silence, not denoising."""
-
-
-@dataclasses.dataclass
-class RunState:
-    """What a run folder knows beside its weights."""
-
-    epoch: int = 0
-    best_epoch: int = 0
-    best_loss: float | None = None
-    seconds: float = 0.0
-    last: str | None = None
-
-    def write(self, run: Path) -> None:
-        partial = run / "state.json.partial"
-        partial.write_text(json.dumps(dataclasses.asdict(self), indent=1))
-        os.replace(partial, run / "state.json")
-
-    @classmethod
-    def read(cls, run: Path) -> "RunState":
-        try:
-            return cls(**json.loads((run / "state.json").read_text()))
-        except (OSError, ValueError, TypeError) as error:
-            raise TrainingError(
-                f"{run / 'state.json'}: cannot be read ({error}); start without --resume"
-            ) from None
 
 
 def _save_weights(model: keras.Model, path: Path) -> None:
@@ -86,21 +59,53 @@ class SaveLast(keras.callbacks.Callback):
 
 
 class SaveBest(keras.callbacks.Callback):
-    """Keeps the averaged weights of the epoch with the lowest validation loss; stops when it stays behind."""
+    """Keeps the averaged weights of the best epoch; stops when none is better for `patience` epochs.
 
-    def __init__(self, run: Path, state: RunState, patience: int | None):
+    The best is that of the lowest validation loss, or of the highest `metric`, a column such as
+    `val_si_sdr_db`.
+    """
+
+    def __init__(self, run: Path, state: RunState, *, patience: int | None, metric: str | None = None):
         super().__init__()
-        self.run, self.state, self.patience = run, state, patience
+        self.run, self.state, self.patience, self.metric = run, state, patience, metric
 
     def on_epoch_end(self, epoch, logs=None):
-        loss = float((logs or {})["val_loss"])
-        if self.state.best_loss is None or loss < self.state.best_loss:
+        logs, state = logs or {}, self.state
+        loss, score = float(logs["val_loss"]), None
+        better = state.best_loss is None or loss < state.best_loss
+        if self.metric is not None:
+            score = float(logs[self.metric])
+            better = state.best_loss is None or state.best_score is None or score > state.best_score
+            score = score if np.isfinite(score) else None
+        if better:
             _save_weights(self.model.network, self.run / "best.weights.h5")
-            self.state.best_loss, self.state.best_epoch = loss, epoch + 1
-            self.state.write(self.run)
-        elif self.patience and epoch + 1 - self.state.best_epoch >= self.patience:
-            print(f"no better validation loss for {self.patience} epochs: stopped")
+            state.best_loss, state.best_score, state.best_epoch = loss, score, epoch + 1
+            state.write(self.run)
+        elif self.patience and epoch + 1 - state.best_epoch >= self.patience:
+            what = f"validation {self.metric.removeprefix('val_')}" if self.metric else "validation loss"
+            print(f"no better {what} for {self.patience} epochs: stopped")
             self.model.stop_training = True
+
+
+class Plateau(keras.callbacks.ReduceLROnPlateau):
+    """Halves the learning rate when the validation loss stops falling, and knows after a resume for how long.
+
+    It comes before `SaveLast`, so that the rate and the counters of an epoch are saved with its weights.
+    """
+
+    def __init__(self, state: RunState, patience: int):
+        super().__init__(monitor="val_loss", factor=0.5, patience=patience, min_lr=1e-6)
+        self.state = state
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        for name, value in self.state.plateau.items():
+            setattr(self, name, value)
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        names = ("best", "wait", "cooldown_counter")
+        self.state.plateau = {name: float(getattr(self, name)) for name in names}
 
 
 class AverageWarmUp(keras.callbacks.Callback):
@@ -153,12 +158,13 @@ class Reseed(keras.callbacks.Callback):
 class Guard(keras.callbacks.Callback):
     """Stops with a clear word on a loss that is no number, or on silence that lasts.
 
-    A compressed mask starts near silence, so an output that grows louder from epoch to epoch may go on.
+    A compressed mask starts near silence, and a network that predicts levels learns their mean first, so an
+    output that grows louder from epoch to epoch may go on, and one whose loss falls.
     """
 
     def __init__(self):
         super().__init__()
-        self._level_db = float("-inf")
+        self._level_db, self._loss = float("-inf"), float("inf")
 
     def on_train_batch_end(self, batch, logs=None):
         # Reading the loss waits for the step, so not at every one.
@@ -173,45 +179,9 @@ class Guard(keras.callbacks.Callback):
             raise TrainingError("the validation loss is not a number: lower training.learning_rate")
         level_db = logs.get("val_level_db", 0.0)
         louder, self._level_db = level_db > self._level_db + 1, level_db
-        if level_db < COLLAPSE_DB and not louder:
+        falling, self._loss = logs.get("val_loss", 0.0) < 0.98 * self._loss, logs.get("val_loss", 0.0)
+        if level_db < COLLAPSE_DB and not (louder or falling):
             raise TrainingError(
                 f"the output has collapsed to silence ({level_db:.0f} dB below the speech): lower "
                 "training.learning_rate, or check that the clean folder holds speech"
             )
-
-
-class EpochReport(keras.callbacks.Callback):
-    """One line after each epoch; the log has the rest."""
-
-    def __init__(self, report: Callable[[str], object], epochs: int):
-        super().__init__()
-        self.report, self.epochs = report, epochs
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._started = time.monotonic()
-
-    def on_epoch_end(self, epoch, logs=None):
-        logs = logs or {}
-        self.report(
-            f"epoch {epoch + 1}/{self.epochs}: loss {logs['loss']:.5f}, validation {logs['val_loss']:.5f} "
-            f"with SDR {logs['val_sdr_db']:.2f} dB, {time.monotonic() - self._started:.0f} s"
-        )
-
-
-class DataWait(keras.callbacks.Callback):
-    """Adds the share of the epoch that the input pipeline kept its consumer waiting: `data_wait`, 0 to 1.
-
-    `fit` reads ahead, so this is an upper bound of what the step itself waited.
-    """
-
-    def __init__(self, stream):
-        super().__init__()
-        self.stream = stream
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._mark = time.perf_counter(), getattr(self.stream, "waited_s", 0.0)
-
-    def on_epoch_end(self, epoch, logs=None):
-        if logs is not None:
-            elapsed = time.perf_counter() - self._mark[0]
-            logs["data_wait"] = (getattr(self.stream, "waited_s", 0.0) - self._mark[1]) / max(elapsed, 1e-9)

@@ -17,7 +17,14 @@ from typing import Any, NoReturn
 
 import click
 
+from audenoise.cli_download import download
+from audenoise.cli_evaluation import evaluate
+from audenoise.cli_export import export
+from audenoise.cli_inspect import inspect
+from audenoise.cli_live import live
+from audenoise.cli_datasets import build_dataset
 from audenoise.cli_training import publish, train
+from audenoise.cli_tuning import tune
 from audenoise.errors import AudenoiseError
 from audenoise.interrupts import signals_held
 from audenoise.keras_loading import load_keras
@@ -231,7 +238,7 @@ def show_model(model: str) -> None:
     click.echo(json.dumps(metadata, indent=2))
 
 
-for _command in (train, publish):
+for _command in (build_dataset, inspect, train, publish, download, tune, live, export, evaluate):
     cli.add_command(_command)
 
 

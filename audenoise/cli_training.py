@@ -20,10 +20,9 @@ def _report(line: str) -> None:
 
 
 @click.command()
-@click.option(
-    "--clean", required=True, help="Clean speech, searched recursively; may be given again.", **_FOLDERS
-)
-@click.option("--noise", required=True, help="Noise, searched recursively; may be given again.", **_FOLDERS)
+@click.argument("dataset", required=False, type=click.Path(exists=True, path_type=Path), metavar="[DATASET]")
+@click.option("--clean", help="Clean speech, searched recursively; may be given again.", **_FOLDERS)
+@click.option("--noise", help="Noise, searched recursively; may be given again.", **_FOLDERS)
 @click.option("--rir", help="Room impulse responses; simulated rooms are used besides.", **_FOLDERS)
 @click.option(
     "--valid-clean",
@@ -61,7 +60,7 @@ def _report(line: str) -> None:
     type=click.IntRange(min=0),
     default=1,
     show_default=True,
-    help="Processes that mix; data_wait in the log tells whether they keep up.",
+    help="Processes that mix or read; data_wait in the log tells whether they keep up.",
 )
 @click.option(
     "--cache",
@@ -70,6 +69,7 @@ def _report(line: str) -> None:
     help="Where decoded audio is kept, 115 MB per hour at 16 kHz.  [default: RUN/cache]",
 )
 def train(
+    dataset: Path | None,
     clean: tuple[Path, ...],
     noise: tuple[Path, ...],
     rir: tuple[Path, ...],
@@ -83,18 +83,40 @@ def train(
     cache: Path | None,
     **overrides: Any,
 ) -> None:
-    """Train a denoiser on endless mixtures of your recordings.
+    """Train a denoiser on a saved dataset, or on endless mixtures of your recordings.
 
-    Nothing is mixed in advance: parallel processes draw speech, noise, rooms, levels and filters for every
-    example. After each epoch RUN holds the last state (for --resume) and the best weights (for `publish`).
-    KERAS_BACKEND=jax trains on JAX.
+    DATASET comes from `audenoise build-dataset`. Its crops are read from disk in random order, so it may be
+    larger than the memory; its held-out side is what the network is validated on.
+
+    With --clean and --noise nothing is mixed in advance: parallel processes draw speech, noise, rooms, levels
+    and filters for every example.
+
+    After each epoch the log has the loss, and SI-SDR, ESTOI and PESQ of held-out examples (those of them that
+    are installed: pip install audenoise[metrics]); RUN holds the last state (for --resume) and the best
+    weights (for `publish`). KERAS_BACKEND=jax trains on JAX.
 
     \b
     Examples:
+      audenoise train dataset/ --spec standard --out runs/mine
       audenoise train --clean speech/ --noise noises/ --spec standard --out runs/mine
       audenoise train --clean speech/ --noise noises/ --out runs/mine --resume
       audenoise train --clean my_voice/ --noise my_office/ --from-preset standard --out runs/tuned
     """
+    if dataset is not None:
+        options = {
+            "--clean": clean,
+            "--noise": noise,
+            "--rir": rir,
+            "--valid-clean": valid_clean,
+            "--valid-noise": valid_noise,
+            "--cache": cache,
+        }
+        given = ", ".join(name for name, value in options.items() if value)
+        if given:
+            raise click.UsageError(f"{given}: not with a DATASET, which has its mixtures already.")
+    elif not (clean and noise):
+        raise click.UsageError("Name a DATASET, or folders with --clean and --noise.")
+
     from audenoise.specs import load_recipe, load_spec, override_training, same_network
 
     weights = preset = None
@@ -108,28 +130,35 @@ def train(
     if resume and spec_path is None and (run / "spec.yaml").is_file():
         spec_path = str(run / "spec.yaml")
     spec = override_training(load_recipe(spec_path or "standard"), overrides)
-    if preset is not None and not same_network(spec, load_spec(preset.folder / "spec.yaml")):
-        raise SpecError(
-            f"{spec_path}: its network differs from that of {from_preset}; leave --spec out, or change "
-            "training, mixing and loss only"
-        )
+    if preset is not None:
+        published = load_spec(preset.folder / "spec.yaml")
+        if not same_network(spec, published):
+            raise SpecError(
+                f"{spec_path}: its network differs from that of {from_preset}; leave --spec out, or change "
+                "training, mixing and loss only"
+            )
+        spec = spec.with_scaling_of(published)
 
     load_keras()
     from audenoise.corpus import TrainingFolders
-    from audenoise.training import train_from_folders
+    from audenoise.training import train_from_dataset, train_from_folders
 
-    state = train_from_folders(
-        spec,
-        TrainingFolders(clean, noise, rir, valid_clean, valid_noise),
-        run=run,
-        cache=cache,
-        workers=workers,
-        resume=resume,
-        initial_weights=weights,
-        report=_report,
-    )
+    common: dict[str, Any] = {
+        "run": run,
+        "workers": workers,
+        "resume": resume,
+        "initial_weights": weights,
+        "report": _report,
+    }
+    if dataset is not None:
+        state = train_from_dataset(spec, dataset, **common)
+    else:
+        state = train_from_folders(
+            spec, TrainingFolders(clean, noise, rir, valid_clean, valid_noise), cache=cache, **common
+        )
+    how = "" if state.best_score is None else f", {spec.training.best_by} {state.best_score:.3f}"
     best = run / "best.weights.h5"
-    _report(f"best validation loss {state.best_loss:.5f} after epoch {state.best_epoch}: {best}")
+    _report(f"best validation loss {state.best_loss:.5f}{how} after epoch {state.best_epoch}: {best}")
 
 
 @click.command()

@@ -31,3 +31,11 @@ class DataError(AudenoiseError):
 
 class TrainingError(AudenoiseError):
     """Training can't go on: the loss is NaN, the output collapsed, a run folder doesn't fit its spec."""
+
+
+class DownloadError(AudenoiseError):
+    """A corpus can't be downloaded: no connection, missing, changed or damaged file, disk full."""
+
+
+class DeviceError(AudenoiseError):
+    """A microphone or a speaker is missing, can't be opened as asked, or went away."""

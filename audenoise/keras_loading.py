@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from audenoise.errors import AudenoiseError
 
@@ -31,6 +32,27 @@ def load_keras() -> None:
         raise AudenoiseError(
             f"KERAS_BACKEND={backend}: Keras can't be loaded ({reason}); use tensorflow or jax, installed"
         ) from None
+
+
+def load_tensorflow() -> Any:
+    """Import TensorFlow, as quietly, and return it.
+
+    Raises
+    ------
+    AudenoiseError
+        If it is not installed or can't be loaded.
+    """
+    try:
+        with _quiet_stderr():
+            import tensorflow
+
+            tensorflow.zeros(1)  # looks for devices
+    except ImportError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise AudenoiseError(
+            f"TensorFlow can't be loaded ({reason}); install it: it writes datasets"
+        ) from None
+    return tensorflow
 
 
 @contextmanager

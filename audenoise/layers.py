@@ -53,6 +53,11 @@ def expand(spectrum, exponent: float):
     return scale(spectrum, root(power(spectrum) + TINY_POWER, (1 / exponent - 1) / 2))
 
 
+def levels_db(spectrum, floor_db: float):
+    """20 log10|X| of (..., 2) → (...), at least `floor_db`."""
+    return 10 / np.log(10) * ops.log(ops.maximum(power(spectrum), 10 ** (floor_db / 10)))
+
+
 def complex_multiply(first, second):
     """Product of two complex tensors (..., 2)."""
     a, b = ops.unstack(first, axis=-1)
@@ -117,18 +122,24 @@ class SpectralTransform:
 
 @keras.saving.register_keras_serializable("audenoise")
 class SpectrumFeatures(keras.layers.Layer):
-    """Spectrum (batch, frames, bins, 2) → what the network sees, see `specs.InputSpec`."""
+    """Spectrum (batch, frames, bins, 2) → what the network sees, see `specs.InputSpec`.
 
-    def __init__(self, *, representation, compression, range_db, **kwargs):
+    `scaling` is (mean, scale) in dB; without one, `range_db` becomes 0…1.
+    """
+
+    def __init__(self, *, representation, compression, range_db, scaling=None, **kwargs):
         super().__init__(**kwargs)
         self.representation, self.compression, self.range_db = representation, compression, tuple(range_db)
+        self.scaling = scaling
 
     def call(self, spectrum):
         if self.representation == "complex":
             return compress(spectrum, self.compression)
         if self.representation == "decibel":
             low, high = self.range_db
-            level_db = 10 / np.log(10) * ops.log(ops.maximum(power(spectrum)[..., None], 10 ** (low / 10)))
+            level_db = levels_db(spectrum, low)[..., None]
+            if self.scaling is not None:
+                return (level_db - self.scaling[0]) / self.scaling[1]
             return ops.clip((level_db - low) / (high - low), 0.0, 1.0)
         magnitude = root(power(spectrum)[..., None] + TINY_POWER, self.compression / 2)
         if self.representation == "magnitude":
@@ -138,12 +149,17 @@ class SpectrumFeatures(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("audenoise")
 class ApplyOutput(keras.layers.Layer):
-    """[noisy spectrum, prediction] → denoised spectrum, see `specs.OutputSpec`."""
+    """[noisy spectrum, prediction] → denoised spectrum, see `specs.OutputSpec`.
 
-    def __init__(self, *, kind, domain, representation, compression, range_db, **kwargs):
+    `scaling` is (mean, scale) in dB of a prediction in dB; without one, the range is 1.
+    """
+
+    def __init__(self, *, kind, domain, representation, compression, range_db, scaling=None, **kwargs):
         super().__init__(**kwargs)
         self.kind, self.domain, self.representation = kind, domain, representation
         self.compression, self.range_db = compression, tuple(range_db)
+        low, high = self.range_db
+        self.scaling = scaling or (0.0 if kind == "noise" else low, high - low)
         self.exponent = compression if domain == "compressed" and representation != "decibel" else 1.0
 
     def call(self, inputs):
@@ -158,14 +174,32 @@ class ApplyOutput(keras.layers.Layer):
             return expand(prediction, self.exponent)
         return scale(noisy, self._gain(noisy, prediction[..., 0]))
 
+    def predicted(self, noisy, spectrum):
+        """What the network should predict so that `noisy` becomes `spectrum`, for losses in its own terms.
+
+        Where it predicts a mask, that is the masked spectrum in its domain instead: a mask has no limit where
+        the noisy spectrum is small.
+        """
+        if self.representation == "decibel" and self.kind in ("noise", "spectrogram"):
+            low, (mean, over) = self.range_db[0], self.scaling
+            level_db = levels_db(spectrum, low)
+            if self.kind == "noise":
+                level_db = levels_db(noisy, low) - level_db
+            return (level_db - mean) / over
+        if self.kind == "magnitude_mask" or self.representation == "magnitude":
+            shown = [root(power(part) + TINY_POWER, self.exponent / 2) for part in (spectrum, noisy)]
+        else:
+            shown = [compress(part, self.exponent) for part in (spectrum, noisy)]
+        return shown[1] - shown[0] if self.kind == "noise" else shown[0]
+
     def _gain(self, noisy, prediction):
         """Predicted magnitude over noisy magnitude: the phase stays the noisy one's."""
         linear = ops.sqrt(power(noisy) + TINY_POWER)
         if self.representation == "decibel":
-            low, high = self.range_db
+            low, (mean, over) = self.range_db[0], self.scaling
             level_db = 20 / np.log(10) * ops.log(ops.maximum(linear, 10 ** (low / 20)))
-            span = prediction * (high - low)
-            target_db = level_db - span if self.kind == "noise" else low + span
+            span = prediction * over + mean
+            target_db = level_db - span if self.kind == "noise" else span
             return ops.exp(np.log(10) / 20 * target_db) / ops.maximum(linear, 10 ** (low / 20))
         magnitude = ops.power(linear, self.exponent)
         target = magnitude - prediction if self.kind == "noise" else prediction

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from audenoise.layers import TINY_POWER, SpectralTransform, ops, root
+from audenoise.layers import TINY_POWER, ApplyOutput, SpectralTransform, ops, root
 
 ENVELOPE_SEGMENT_S = 0.384
 SDR_FLOOR = 1e-3
@@ -98,7 +98,30 @@ def envelope_distance(reference, estimate, bands: np.ndarray, *, n_frames: int):
     return ops.sum(speech * (1 - correlation), 1) / (ops.sum(speech, 1) + 1e-3)
 
 
-def denoising_losses(noisy_audio, clean_audio, spectrum, *, transform: SpectralTransform, weights):
+def squared_error(reference, estimate):
+    """Mean squared error of (batch, …) → (batch,)."""
+    return ops.mean(ops.square(reference - estimate), tuple(range(1, len(reference.shape))))
+
+
+def huber(reference, estimate):
+    """Huber's loss with its bend at 1: half the squared error up to there, then linear (Huber 1964).
+
+    (batch, …) → (batch,).
+    """
+    error = ops.abs(reference - estimate)
+    near = ops.minimum(error, 1.0)
+    return ops.mean(near * (error - 0.5 * near), tuple(range(1, len(reference.shape))))
+
+
+def denoising_losses(
+    noisy_audio,
+    clean_audio,
+    spectrum,
+    *,
+    transform: SpectralTransform,
+    weights,
+    output: ApplyOutput | None = None,
+):
     """The weighted loss and its terms.
 
     Parameters
@@ -109,13 +132,15 @@ def denoising_losses(noisy_audio, clean_audio, spectrum, *, transform: SpectralT
         Denoised, (batch, frames, bins, 2).
     transform : SpectralTransform
     weights : audenoise.specs.LossSpec
+    output : ApplyOutput, optional
+        The network's last layer, which knows its representation; for the terms ``mse`` and ``huber``.
 
     Returns
     -------
     dict of str to tensor
         ``loss``, ``sdr`` and every other term with a weight above 0, unweighted; scalars. Spectra and
         waveforms are scaled per example so that the mixture has an RMS of 0.1: a quiet recording counts as
-        much as a loud one.
+        much as a loud one. Levels in dB are not: their differences don't depend on it.
     """
     n_samples = clean_audio.shape[1]
     gain = 0.1 * ops.rsqrt(ops.mean(ops.square(noisy_audio), -1, keepdims=True) + 1e-10)
@@ -140,6 +165,15 @@ def denoising_losses(noisy_audio, clean_audio, spectrum, *, transform: SpectralT
         terms["envelope"] = envelope_distance(
             reference, estimate, bands, n_frames=round(ENVELOPE_SEGMENT_S / hop_s)
         )
+    if output is not None and (weights.mse or weights.huber):
+        parts = transform.stft(noisy_audio), transform.stft(clean_audio), spectrum
+        if output.representation != "decibel":
+            parts = tuple(part * gain[:, :, None, None] for part in parts)
+        pair = [output.predicted(parts[0], part) for part in parts[1:]]
+        if weights.mse:
+            terms["mse"] = squared_error(*pair)
+        if weights.huber:
+            terms["huber"] = huber(*pair)
     terms["sdr"] = negative_sdr_db(clean, audio, noisy_audio * gain)
     terms = {name: ops.mean(term) for name, term in terms.items()}
     return {"loss": sum(getattr(weights, name) * term for name, term in terms.items()), **terms}

@@ -26,6 +26,7 @@ DEFAULT_METRICS = ("pesq_wb", "estoi", "si_sdr_db", "dnsmos")
 _MIN_STOI_S = (256 + 29 * 128) / 10_000  # 30 frames of 256 samples, hop 128, at the 10 kHz where STOI works
 _MIN_PESQ_S = 0.25
 _PERCEPTUAL_RATE = 16_000  # the rate of wideband PESQ and of DNSMOS
+_CORRELATION_BLOCK = 1 << 18
 _DNSMOS_WINDOW = 144_160  # 9.01 s at 16 kHz
 # From the network's raw outputs to the scale of the listening test (coefficients for x^2, x, 1), published
 # with P.835.
@@ -298,11 +299,19 @@ def estimate_delay_samples(
         if max_delay_samples < 0:
             raise SignalError(f"max_delay_samples must be at least 0. Received: {max_delay_samples}")
         longest = min(longest, max_delay_samples)
-    n_fft = 1 << (2 * reference.size - 1).bit_length()  # room for every lag: no circular wrap
-    spectrum = np.fft.rfft(estimate, n_fft) * np.conj(np.fft.rfft(reference, n_fft))
-    correlation = np.fft.irfft(spectrum, n_fft)
+    # The correlation at these lags is a sum over blocks of the reference, each with what lies up to `longest`
+    # around it in the estimate: the same sum, in memory that doesn't grow with the recording.
+    block = max(_CORRELATION_BLOCK, 2 * longest)
     lags = np.arange(-longest, longest + 1)
-    return int(lags[np.argmax(correlation[lags])])
+    correlation = np.zeros(lags.size)
+    for start in range(0, reference.size, block):
+        part = reference[start : start + block]
+        first = max(0, start - longest)
+        around = estimate[first : start + part.size + longest]
+        n_fft = 1 << (part.size + around.size - 1).bit_length()  # room for every lag: no circular wrap
+        spectrum = np.fft.rfft(around, n_fft) * np.conj(np.fft.rfft(part, n_fft))
+        correlation += np.fft.irfft(spectrum, n_fft)[lags + (start - first)]
+    return int(lags[np.argmax(correlation)])
 
 
 def remove_delay(estimate: AudioVector, delay_samples: int) -> AudioVector:
@@ -390,6 +399,26 @@ _SCORERS: dict[str, Callable[[AudioVector, AudioVector, int], dict[str, float]]]
     "dnsmos": _dnsmos_scores,
 }
 METRICS = tuple(_SCORERS)
+_PACKAGES = {"stoi": "pystoi", "estoi": "pystoi", "pesq_wb": "pesq", "dnsmos": "speechmos"}
+
+
+def missing_packages(metrics: Sequence[str] = METRICS) -> dict[str, str]:
+    """Metrics that can't be computed here, with the package of the extra `metrics` that each one lacks.
+
+    Examples
+    --------
+    >>> missing_packages(["snr_db", "lsd"])
+    {}
+    """
+    wanted = {name: _PACKAGES[name] for name in metrics if name in _PACKAGES}
+    return {name: package for name, package in wanted.items() if not _is_installed(package)}
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # it stands in sys.modules as None
+        return False
 
 
 def _dnsmos_starts(n_samples: int) -> list[int]:

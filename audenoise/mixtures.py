@@ -18,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -317,7 +318,13 @@ class Mixer:
         return np.stack([noisy for noisy, _ in pairs]), np.stack([clean for _, clean in pairs])
 
 
-def _mix_forever(mixer: Mixer, size: int, first: int, step: int, out: Connection) -> None:
+class BatchSource(Protocol):
+    """What gives batch number n of a seed, and can be sent to another process."""
+
+    def batch(self, number: int, size: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+def _mix_forever(mixer: BatchSource, size: int, first: int, step: int, out: Connection) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
@@ -360,7 +367,7 @@ class MixtureStream:
 
     Parameters
     ----------
-    mixer : Mixer
+    mixer : Mixer, or another source of numbered batches
     batch_size : int
     workers : int
         Processes; 0 mixes in this one.
@@ -373,7 +380,10 @@ class MixtureStream:
         Time that `next` has waited for the processes, an upper bound of what the training step waited.
     """
 
-    def __init__(self, mixer: Mixer, *, batch_size: int, workers: int = 1, first: int = 0):
+    work = "mixing"
+    """What the processes do, in messages."""
+
+    def __init__(self, mixer: BatchSource, *, batch_size: int, workers: int = 1, first: int = 0):
         self.mixer, self.batch_size, self.workers, self.number = mixer, batch_size, workers, first
         self.waited_s = 0.0
         self._processes, self._pipes = [], []
@@ -408,9 +418,9 @@ class MixtureStream:
         try:
             batch = self._pipes[worker].recv()
         except (EOFError, OSError):
-            raise DataError("a mixing process died (out of memory?); use fewer --workers") from None
+            raise DataError(f"a {self.work} process died (out of memory?); use fewer --workers") from None
         if isinstance(batch, str):
-            raise DataError(f"mixing failed: {batch}")
+            raise DataError(f"{self.work} failed: {batch}")
         return batch
 
     def close(self) -> None:

@@ -136,8 +136,11 @@ def _features(g: _Graph, layer: own.SpectrumFeatures, inputs: list[str]) -> str:
         return _warp(g, x, layer.compression)
     if layer.representation == "decibel":
         low, high = layer.range_db
-        level = g.add("Sub", [_level_db(g, x, low), g.constant(low)])
-        level = g.add("Mul", [level, g.constant(1 / (high - low))])
+        mean, scale = layer.scaling or (low, high - low)
+        level = g.add("Sub", [_level_db(g, x, low), g.constant(mean)])
+        level = g.add("Mul", [level, g.constant(1 / scale)])
+        if layer.scaling is not None:
+            return level
         return g.add("Clip", [level, g.constant(0.0), g.constant(1.0)])
     power = g.add("Add", [_power(g, x), g.constant(own.TINY_POWER)])
     magnitude = _root(g, power, layer.compression / 2)
@@ -163,14 +166,12 @@ def _apply(g: _Graph, layer: own.ApplyOutput, inputs: list[str]) -> str:
         return _warp(g, prediction, 1 / exponent)
     linear = g.add("Sqrt", [g.add("Add", [_power(g, noisy), g.constant(own.TINY_POWER)])])
     if layer.representation == "decibel":
-        low, high = layer.range_db
-        floor = g.add("Max", [linear, g.constant(10 ** (low / 20))])
-        span = g.add("Mul", [prediction, g.constant(high - low)])
+        mean, scale = layer.scaling
+        floor = g.add("Max", [linear, g.constant(10 ** (layer.range_db[0] / 20))])
+        target = g.add("Add", [g.add("Mul", [prediction, g.constant(scale)]), g.constant(mean)])
         if layer.kind == "noise":
             level = g.add("Mul", [g.add("Log", [floor]), g.constant(20 / np.log(10))])
-            target = g.add("Sub", [level, span])
-        else:
-            target = g.add("Add", [span, g.constant(low)])
+            target = g.add("Sub", [level, target])
         magnitude = g.add("Exp", [g.add("Mul", [target, g.constant(np.log(10) / 20)])])
         return g.add("Mul", [noisy, g.add("Div", [magnitude, floor])])
     target = prediction

@@ -21,6 +21,8 @@ DEFAULT_PRESET = "standard"
 FORMAT_VERSION = 1
 METADATA_FILE = "metadata.json"
 GRAPH_FILE = "model.onnx"
+PHASES = ("network", "griffin_lim")
+"""As the network's output has it (often the noisy one's), or found for its magnitudes."""
 
 _MAX_METADATA_BYTES = 1 << 20
 _MAX_FILE_BYTES = 1 << 30
@@ -51,6 +53,8 @@ class Preset:
     stft : StftSettings
     context_left, context_right : int
         Frames around a block that a graph without states needs for the result of a whole-file run.
+    phase : str
+        Where the phase of the output comes from: one of `PHASES`.
     context_multiple : int
         Blocks begin at multiples of this many frames; above 1 for a graph that strides over frames.
     files : Mapping[str, str]
@@ -68,6 +72,7 @@ class Preset:
     context_left: int
     context_right: int
     context_multiple: int
+    phase: str
     files: Mapping[str, str]
     metadata: Mapping[str, Any] = field(repr=False)
 
@@ -269,6 +274,9 @@ def _parse_metadata(folder: Path, metadata: object) -> Preset:
     multiple = _integer(context_where, {"multiple": 1, **context}, "multiple", low=1, high=1024)
     if left % multiple:
         raise ModelError(f"{context_where}.left: must be a multiple of {multiple}. Received: {left}")
+    phase = _text(where, {"phase": "network", **metadata}, "phase")
+    if phase not in PHASES:
+        raise ModelError(f"{where}: phase: must be one of {', '.join(PHASES)}. Received: {phase[:80]!r}")
     files = _mapping(where, metadata, "files")
     for filename, checksum in files.items():
         if not _PLAIN_NAME.match(filename):
@@ -292,6 +300,7 @@ def _parse_metadata(folder: Path, metadata: object) -> Preset:
         context_left=left,
         context_right=_integer(context_where, context, "right", low=0, high=10_000),
         context_multiple=multiple,
+        phase=phase,
         files=files,
         metadata=metadata,
     )

@@ -168,6 +168,7 @@ def publish(
             "win_length": spec.stft.window_samples,
             "window": spec.stft.window,
         },
+        "phase": "griffin_lim" if spec.output.phase == "griffin_lim" else "network",
         "context_frames": {"left": context.left, "right": context.right, "multiple": context.multiple},
         "parameters": network.count_params(),
         "macs_per_second": macs_per_second(network, spec),

@@ -15,6 +15,7 @@ import numpy as np
 from audenoise.audio import StreamResampler
 from audenoise.errors import SignalError
 from audenoise.network import Network
+from audenoise.phase import PhaseStream
 from audenoise.presets import StftSettings
 from audenoise.spectral import StreamingIstft, StreamingStft, make_window
 
@@ -23,6 +24,7 @@ BLOCK_SECONDS = 3.0  # of audio per run of the network where latency doesn't mat
 _INTEGER_SCALES = {np.dtype(np.int16): 2.0**-15, np.dtype(np.int32): 2.0**-31}
 _RATE_FACTORS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1, 3 / 2, 2, 3, 6, 12, 24, 48)
 _NEAR = 0.003
+_PHASE_SECONDS = 2.0  # of audio whose phase is found together, where the model wants that
 _TOP_BAND_START = 5 / 8  # of the network's band; from here up it decides about what lies above: 5 to 8 kHz
 _TOP_BAND_SMOOTHING_S = 0.02
 # Samples that are far too large overflow on their way; what comes out is checked, one error is enough.
@@ -67,9 +69,16 @@ class DenoiserStream:
     def latency_samples(self) -> int:
         """Samples by which the output of `process` trails its input at most, the resampler left out."""
         ahead = self._network.preset.context_right + self._block_frames - 1
+        if self._phase is not None:
+            ahead += self._phase.delay_frames
         return -(
             -(self._stft["win_length"] + ahead * self._stft["hop_length"]) * self.sample_rate // self._rate
         )
+
+    @property
+    def hop_samples(self) -> int | None:
+        """Samples from one frame to the next, at which output comes; None where the signal is resampled."""
+        return self._stft["hop_length"] if self._rate == self.sample_rate else None
 
     def reset(self) -> None:
         """Forget all that was received, as if the stream were new."""
@@ -78,6 +87,7 @@ class DenoiserStream:
         if self._rate != self.sample_rate:
             self._up = StreamResampler(self.sample_rate, self._rate, self.channels)
             self._down = StreamResampler(self._rate, self.sample_rate, self.channels)
+        self._phase = self._new_phase()
         self._states = self._network.initial_states(self.channels)
         # The last context_left frames that went through the network, then those that wait for it.
         self._frames = np.zeros((self.channels, 0, self._bins), np.complex64)
@@ -86,6 +96,19 @@ class DenoiserStream:
         self._waiting = np.zeros((0, self.channels), np.float32)
         self._n_received = self._n_processed = 0
         self._flat = False
+
+    def _new_phase(self) -> PhaseStream | None:
+        if self._network.preset.phase != "griffin_lim":
+            return None
+        stft = self._stft
+        return PhaseStream(
+            n_fft=stft["n_fft"],
+            hop_length=stft["hop_length"],
+            win_length=stft["win_length"],
+            window=stft["window"],
+            channels=self.channels,
+            block_frames=math.ceil(_PHASE_SECONDS * self._rate / stft["hop_length"]),
+        )
 
     @_QUIET
     def process(self, block: np.ndarray) -> np.ndarray:
@@ -158,10 +181,13 @@ class DenoiserStream:
     def _synthesised(self, spectrum: np.ndarray, *, last: bool) -> np.ndarray:
         self._frames = np.concatenate([self._frames, spectrum.swapaxes(1, 2)], axis=1)
         ahead, least = (0, 1) if last else (self._network.preset.context_right, self._block_frames)
-        denoised = []
+        denoised: list[np.ndarray] = []
         while (n_ready := self._frames.shape[1] - self._n_past - ahead) >= least:
             whole = n_ready if last else n_ready - n_ready % self._network.preset.context_multiple
             denoised.append(self._run(min(whole, self._full_block)).swapaxes(1, 2))
+        if self._phase is not None:
+            denoised = [self._phase.process(part) for part in denoised]
+            denoised += [self._phase.flush()] if last else []
         if last:
             rest = np.concatenate(denoised, axis=2) if denoised else None
             samples = self._synthesis.flush(rest, n_samples=self._n_processed).T

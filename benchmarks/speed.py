@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Speed, start-up time and memory of audenoise against others, as ratios within one run.
 
-    python benchmarks/speed.py [--model NAME] [--markdown OUT] [--json OUT]
+    python benchmarks/speed.py [--model NAME] [--parts PARTS] [--markdown OUT] [--json OUT]
 
 Each measurement runs in a process of its own, pinned to its cores, with as many threads as cores; the systems
 take turns, so that a change in the machine's load meets them all, and the best of the turns counts. Rows
@@ -35,7 +35,9 @@ if "--measure" in sys.argv:
 import numpy as np
 import soundfile as sf
 import soxr
+from efficiency import efficiency_table, profile_denoiser, sgemm_flops
 
+PARTS = ("throughput", "efficiency", "start", "memory")
 SYSTEMS = {
     "audenoise": "audenoise, `Denoiser.denoise`",
     "rnnoise": "RNNoise, pyrnnoise with resampling to 48 kHz",
@@ -60,15 +62,15 @@ def prepare_audenoise(audio: np.ndarray, sample_rate: int, model: str | None) ->
 
 
 def prepare_rnnoise(audio: np.ndarray, sample_rate: int, _: str | None) -> Callable[[], Any]:
-    from quality import run_rnnoise
+    from audenoise.evaluation import RUNNERS
 
-    return lambda: run_rnnoise(audio, sample_rate, None)
+    return lambda: RUNNERS["rnnoise"](audio[:, np.newaxis], sample_rate)
 
 
 def prepare_noisereduce(audio: np.ndarray, sample_rate: int, _: str | None) -> Callable[[], Any]:
-    from quality import run_noisereduce
+    from audenoise.evaluation import RUNNERS
 
-    return lambda: run_noisereduce(audio, sample_rate, None)
+    return lambda: RUNNERS["noisereduce"](audio[:, np.newaxis], sample_rate)
 
 
 def network_input(audio: np.ndarray, model: str | None) -> tuple[Path, np.ndarray]:
@@ -124,19 +126,25 @@ PREPARE = {
 }
 
 
-def measure(system: str, sample_rate: int, duration_s: float, model: str | None) -> dict[str, float]:
+def measure(system: str, sample_rate: int, duration_s: float, model: str | None) -> dict[str, Any]:
     """In the child process: seconds for one pass, after a short one that warms up."""
+    if system == "peak":
+        return {"flops": sgemm_flops()}
+    if system == "profile":
+        return profile_denoiser(make_signal(duration_s, sample_rate), sample_rate, model)
     PREPARE[system](make_signal(1.0, sample_rate), sample_rate, model)()
     run = PREPARE[system](make_signal(duration_s, sample_rate), sample_rate, model)
     if system == "keras":
         run()  # the first pass of a new length is traced
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     run()
-    return {"seconds": time.perf_counter() - start}
+    return {"seconds": time.perf_counter() - start, "processor_seconds": time.process_time() - busy}
 
 
-def measure_apart(system: str, sample_rate: int, cores: int, arguments: argparse.Namespace) -> float | str:
-    """Times real time, or why there is no number."""
+def measure_apart(
+    system: str, sample_rate: int, cores: int, arguments: argparse.Namespace
+) -> dict[str, Any] | str:
+    """What `measure` returns in a process of its own, or why it doesn't."""
     command = [
         sys.executable,
         __file__,
@@ -155,7 +163,7 @@ def measure_apart(system: str, sample_rate: int, cores: int, arguments: argparse
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return (done.stderr.strip().splitlines() or ["failed"])[-1]
-    return arguments.duration / json.loads(done.stdout.splitlines()[-1])["seconds"]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def throughput(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -178,8 +186,32 @@ def throughput(arguments: argparse.Namespace) -> dict[str, Any]:
             if isinstance(outcome, str):
                 failures[system] = outcome
             else:
-                speeds[key] = max(speeds.get(key, 0.0), outcome)
-    return {"duration_s": arguments.duration, "times_real_time": speeds, "failures": failures}
+                taken = outcome["seconds"]
+                if arguments.clock == "processor":
+                    taken = outcome["processor_seconds"] / cores
+                speeds[key] = max(speeds.get(key, 0.0), arguments.duration / taken)
+    return {
+        "duration_s": arguments.duration,
+        "clock": arguments.clock,
+        "times_real_time": speeds,
+        "failures": failures,
+    }
+
+
+def efficiency(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Share of the machine's peak that the network reaches, and where the rest of a run goes."""
+    best: dict[str, dict[str, Any]] = {}
+    for _ in range(arguments.turns):
+        for cores in (1, 2):
+            peak = measure_apart("peak", 16_000, cores, arguments)
+            profile = measure_apart("profile", 16_000, cores, arguments)
+            if isinstance(peak, str) or isinstance(profile, str):
+                return {"failures": {"efficiency": peak if isinstance(peak, str) else str(profile)}}
+            kept = best.setdefault(str(cores), {"flops": 0.0, "seconds": float("inf")})
+            kept["flops"] = max(kept["flops"], peak["flops"])
+            if profile["seconds"] < kept["seconds"]:
+                kept |= profile
+    return {"cores": best, "duration_s": arguments.duration, "failures": {}}
 
 
 def throughput_table(result: dict[str, Any], systems: list[str]) -> str:
@@ -187,7 +219,8 @@ def throughput_table(result: dict[str, Any], systems: list[str]) -> str:
     columns = [(rate, cores) for rate in (16_000, 48_000) for cores in (1, 2)]
     titles = [f"{rate // 1000} kHz, {cores} core{'s' * (cores > 1)}" for rate, cores in columns]
     lines = [
-        f"Throughput, {result['duration_s']:g} s of one channel: times real time (share of the first row's)",
+        f"Throughput, {result['duration_s']:g} s of one channel, by {result['clock']} time: times real time "
+        "(share of the first row's)",
         "",
         "| | " + " | ".join(titles) + " |",
         "|---|" + "---:|" * len(titles),
@@ -304,15 +337,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model", help="published model (default: the standard one)")
     parser.add_argument("--systems", default=",".join(SYSTEMS), help=", ".join(SYSTEMS))
-    parser.add_argument(
-        "--parts", default="throughput,start,memory", help="which of throughput, start, memory"
-    )
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"which of {', '.join(PARTS)}")
     parser.add_argument("--duration", type=float, default=60.0, help="seconds of audio for the throughput")
     parser.add_argument("--minutes", type=int, default=10, help="length of the file for the memory")
     parser.add_argument("--turns", type=int, default=3, help="turns of the throughput; the best counts")
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "processor"),
+        default="wall",
+        help="what to measure throughput by; processor time (per core) where others keep the machine busy",
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
-    parser.add_argument("--measure", choices=SYSTEMS, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", choices=[*SYSTEMS, "peak", "profile"], help=argparse.SUPPRESS)
     parser.add_argument("--cores", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--rate", type=int, default=16_000, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -320,7 +357,7 @@ def main() -> int:
         print(json.dumps(measure(arguments.measure, arguments.rate, arguments.duration, arguments.model)))
         return 0
     systems, parts = arguments.systems.split(","), arguments.parts.split(",")
-    unknown = [*(set(systems) - set(SYSTEMS)), *(set(parts) - {"throughput", "start", "memory"})]
+    unknown = [*(set(systems) - set(SYSTEMS)), *(set(parts) - set(PARTS))]
     if unknown:
         parser.error(f"unknown system or part: {', '.join(sorted(unknown))}")
     results: dict[str, Any] = {}
@@ -330,6 +367,9 @@ def main() -> int:
         if "throughput" in parts:
             results["throughput"] = throughput(arguments)
             tables.append(throughput_table(results["throughput"], systems))
+        if "efficiency" in parts:
+            results["efficiency"] = efficiency(arguments)
+            tables.append(efficiency_table(results["efficiency"]))
         if "start" in parts:
             results["start"] = start_up(arguments, folder)
             tables.append(start_up_table(results["start"]))

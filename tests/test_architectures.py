@@ -44,7 +44,9 @@ def network_of(name: str) -> keras.Model:
     keras.utils.set_random_seed(1)
     network, rng = build_network(spec_of(name)), np.random.default_rng(0)
     for weight in network.weights:
-        change = 0.1 * rng.standard_normal(weight.shape)
+        # As large as the weights themselves in a wide layer: more would drive activations beyond all bounds.
+        inputs = np.prod(weight.shape[:-1]) if len(weight.shape) == 4 else 1
+        change = min(0.1, inputs**-0.5) * rng.standard_normal(weight.shape)
         weight.assign(to_numpy(weight) + (np.abs(change) if "variance" in weight.path else change))
     return network
 

@@ -95,6 +95,23 @@ def test_delay_is_found_under_noise_and_removed(delay):
     np.testing.assert_array_equal(metrics.remove_delay(late, delay)[inner], reference[inner])
 
 
+@pytest.mark.parametrize("n_samples", [999, 1000, 5003])
+@pytest.mark.parametrize("longest", [0, 7, 300, 2000])
+def test_delay_found_block_by_block_is_that_of_the_whole_correlation(monkeypatch, n_samples, longest):
+    rng = np.random.default_rng(n_samples)
+    reference, estimate = rng.standard_normal((2, n_samples))
+    lags = range(-min(longest, n_samples - 1), min(longest, n_samples - 1) + 1)
+    direct = [
+        np.dot(
+            estimate[max(0, lag) : n_samples + min(0, lag)], reference[max(0, -lag) : n_samples - max(0, lag)]
+        )
+        for lag in lags
+    ]
+    monkeypatch.setattr(metrics, "_CORRELATION_BLOCK", 500)
+    found = metrics.estimate_delay_samples(reference, estimate, max_delay_samples=longest)
+    assert found == lags[int(np.argmax(direct))]
+
+
 def test_delay_beyond_the_limit_is_not_returned():
     reference = np.random.default_rng(4).standard_normal(500)
     late = metrics.remove_delay(reference, -40)
@@ -219,6 +236,17 @@ def test_missing_package_names_the_extra(monkeypatch, speech_like, package):
     name = {"pesq": "pesq_wb", "pystoi": "estoi"}[package]
     with pytest.raises(AudenoiseError, match=rf"{package}: pip install audenoise\[metrics\]"):
         metrics.score_pair(speech_like, speech_like, RATE, metrics=[name])
+
+
+def test_missing_packages_are_told_by_metric(monkeypatch):
+    monkeypatch.setattr(metrics, "_is_installed", lambda package: package != "pystoi")
+    assert metrics.missing_packages() == {"stoi": "pystoi", "estoi": "pystoi"}
+    assert metrics.missing_packages(["pesq_wb", "lsd"]) == {}
+
+
+def test_a_package_that_is_blocked_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    assert metrics.missing_packages(["pesq_wb"]) == {"pesq_wb": "pesq"}
 
 
 def test_missing_speechmos_names_the_extra(monkeypatch, speech_like):

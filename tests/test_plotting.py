@@ -12,6 +12,7 @@ from matplotlib.image import imread
 
 from audenoise import plotting
 from audenoise.errors import AudenoiseError, AudioFileError, DataError, SignalError
+from audenoise.plotting import levels
 
 RATE = 16_000
 
@@ -63,9 +64,9 @@ def test_silence_has_finite_limits():
 
 def test_blocks_give_the_levels_of_the_whole():
     audio = np.random.default_rng(0).standard_normal((50_000, 2)) * 0.1
-    whole = plotting._level_spectrogram([audio], len(audio), RATE).level_db
+    whole = levels.level_spectrogram([audio], len(audio), RATE).level_db
     blocks = np.split(audio, [1, 700, 701, 33_000])
-    np.testing.assert_array_equal(plotting._level_spectrogram(blocks, len(audio), RATE).level_db, whole)
+    np.testing.assert_array_equal(levels.level_spectrogram(blocks, len(audio), RATE).level_db, whole)
 
 
 def test_a_long_recording_is_thinned_but_keeps_its_levels_and_times():
@@ -79,8 +80,8 @@ def test_a_long_recording_is_thinned_but_keeps_its_levels_and_times():
                 :, np.newaxis
             ]
 
-    spectrogram = plotting._level_spectrogram(blocks(), duration_s * RATE, RATE)
-    assert spectrogram.level_db.shape[1] == plotting._MAX_COLUMNS
+    spectrogram = levels.level_spectrogram(blocks(), duration_s * RATE, RATE)
+    assert spectrogram.level_db.shape[1] == levels.MAX_COLUMNS
     tone = spectrogram.level_db[96]
     assert np.median(tone[801:]) == pytest.approx(-6.02, abs=0.1)
     assert tone[:799].max() < -20
@@ -166,3 +167,94 @@ def test_training_log_without_numbers_is_a_data_error(tmp_path, content):
 def test_importing_leaves_pyplot_and_its_backend_alone():
     code = "import sys, audenoise.plotting; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def panel_values(draw, *audio: np.ndarray, **options) -> np.ma.MaskedArray:
+    return np.ma.asarray(draw(Figure().subplots(), *audio, RATE, **options).get_array())
+
+
+def test_a_mask_is_the_gain_that_was_applied():
+    noisy = np.random.default_rng(2).standard_normal(RATE)
+    gains = panel_values(plotting.plot_mask, noisy, 0.1 * noisy)
+    np.testing.assert_allclose(gains, -20.0, atol=1e-6)
+    tone = sine(1000, 1.0) + 1e-6 * noisy
+    gains = panel_values(plotting.plot_mask, tone, 0.5 * tone)
+    assert gains[32].mean() == pytest.approx(-6.02, abs=0.01)
+    assert gains.mask[100:].all()  # 100 dB below the tone there is nothing to keep
+
+
+def test_phase_is_drawn_in_degrees_and_as_a_distance():
+    audio = np.random.default_rng(3).standard_normal(RATE)
+    assert panel_values(plotting.plot_phase, audio, reference=audio).max() < 1e-3
+    np.testing.assert_allclose(panel_values(plotting.plot_phase, -audio, reference=audio), 180, atol=0.05)
+    angles = panel_values(plotting.plot_phase, audio)
+    assert -180 <= angles.min() < -170
+    assert 170 < angles.max() <= 180
+    assert panel_values(plotting.plot_phase, np.zeros(RATE)).mask.all()
+
+
+@pytest.mark.parametrize("n_samples", [1, 300, 512, 40 * RATE])
+def test_phase_of_any_length_has_no_more_columns_than_can_be_drawn(n_samples):
+    angles = panel_values(plotting.plot_phase, np.ones(n_samples))
+    assert 1 <= angles.shape[1] <= levels.MAX_COLUMNS
+
+
+def test_what_cannot_be_compared_is_refused():
+    axes, audio = Figure().subplots(), np.ones(100)
+    with pytest.raises(SignalError, match="100 samples"):
+        plotting.plot_mask(axes, audio, np.ones(99), RATE)
+    with pytest.raises(SignalError, match="100 samples"):
+        plotting.plot_phase(axes, audio, RATE, reference=np.ones(99))
+    with pytest.raises(SignalError, match="one channel"):
+        plotting.plot_phase(axes, np.ones((100, 2)), RATE)
+    with pytest.raises(SignalError, match="no recordings"):
+        plotting.waveforms_figure([])
+    with pytest.raises(DataError, match="before and after"):
+        plotting.plot_changes(axes, ["a"], [], score_label="")
+
+
+def test_mean_spectra_show_the_level_of_a_sine():
+    axes = Figure().subplots()
+    half = np.concatenate([sine(2000, 1.0), np.zeros(RATE)])
+    plotting.plot_mean_spectra(axes, {"whole": sine(2000, 2.0), "half": half}, RATE)
+    for line, level_db in zip(axes.get_lines(), (0.0, -3.01), strict=True):
+        frequency_hz, mean_db = np.array(line.get_data())
+        assert frequency_hz[mean_db.argmax()] == pytest.approx(2000, abs=1)
+        assert mean_db.max() == pytest.approx(level_db, abs=0.1)
+
+
+def test_recordings_beside_each_other_share_their_scales():
+    recordings = [
+        plotting.TitledAudio("long", sine(1000, 2.0, peak=0.5), RATE),
+        plotting.TitledAudio("short, 48 kHz", np.full((48_000, 2), 0.05), 48_000),
+        plotting.TitledAudio("third", sine(1000, 1.0), RATE),
+    ]
+    figure = plotting.spectrograms_figure(recordings, columns=2)
+    drawn_axes = [axes for axes in figure.axes if axes.images]
+    assert {axes.images[0].get_clim() for axes in drawn_axes} == {(-80.0, 0.0)}
+    assert {(axes.get_xlim(), axes.get_ylim()) for axes in drawn_axes} == {((0, 2), (0, 24))}
+    figure = plotting.waveforms_figure(recordings, columns=2)
+    visible = [axes for axes in figure.axes if axes.axison]
+    assert len(visible) == 3
+    assert {(axes.get_xlim(), axes.get_ylim()) for axes in visible} == {((0, 2), (-1.05, 1.05))}
+
+
+def test_changes_are_ranked_with_the_largest_rise_on_top():
+    axes = Figure().subplots()
+    plotting.plot_changes(axes, ["a", "b", "c"], [(1, 2), (5, 4), (0, 3)], score_label="dB")
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["b", "a", "c"]
+    before, better, worse = (np.array(line.get_data()).T.tolist() for line in axes.get_lines())
+    assert (before, better, worse) == ([[5, 0], [1, 1], [0, 2]], [[2, 1], [3, 2]], [[4, 0]])
+
+
+def test_figures_are_what_the_files_show(tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("epoch,loss,val_loss\n0,1.0,1.2\n1,0.5,0.9\n")
+    figure = plotting.training_curves_figure(log)
+    (training, validation) = figure.axes[0].get_lines()
+    assert list(training.get_ydata()) == [1.0, 0.5]
+    assert list(validation.get_ydata()) == [1.2, 0.9]
+    triple = plotting.AudioTriple("t", sine(500, 1.0), sine(700, 1.0), sine(500, 1.0) + sine(700, 1.0))
+    plotting.plot_triples([triple], RATE, tmp_path / "triples.png")
+    assert len([axes for axes in plotting.triples_figure([triple], RATE).axes if axes.images]) == 3
+    assert imread(tmp_path / "triples.png").shape[1] == 1800

@@ -24,6 +24,7 @@ TINY: dict[str, Any] = {
 RECURRENT = {
     **TINY,
     "bottleneck": {"kind": "recurrent", "bands": 6, "channels": 8, "blocks": 1, "across_bands": "full_band"},
+    "training": {**TINY["training"], "steps_per_epoch": 24},
 }
 
 

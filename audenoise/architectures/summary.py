@@ -124,10 +124,12 @@ def _least_parameters(spec: ModelSpec) -> dict[str, int]:
     if isinstance(kind, ConvolutionBottleneck):
         parts += [(f"bottleneck.stages[{i}]", stage) for i, stage in enumerate(kind.stages)]
     parts += [(f"decoder[{i}]", stage) for i, stage in enumerate(spec.decoder_stages)]
+    parts += [(f"output.stages[{i}]", stage) for i, stage in enumerate(spec.output.stages)]
     counts, previous = {}, spec.input.channels
     for key, stage in parts:
-        inputs = previous + (stage.convolutions - 1) * stage.filters
-        counts[key] = stage.filters * inputs * stage.kernel[0] * stage.kernel[1]
+        if stage.convolutions:
+            inputs = previous + (stage.convolutions - 1) * stage.filters
+            counts[key] = stage.filters * inputs * stage.kernel[0] * stage.kernel[1]
         previous = stage.filters
     for stage in spec.encoder:
         bins = -(-bins // (stage.stride[1] * stage.pool[1]))

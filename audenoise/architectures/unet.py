@@ -38,8 +38,24 @@ def _activation(x, kind: str, name: str, negative_slope: float = 0.3):
     return x if kind == "linear" else layers.Activation(kind, name=name)(x)
 
 
+def _dropout(x, stage: StageSpec, position: str, name: str):
+    if not stage.dropout or stage.dropout_position != position:
+        return x
+    return layers.Dropout(stage.dropout, name=f"{name}_dropout")(x)
+
+
+def _end(x, stage: StageSpec, name: str):
+    """The end of a stage that has its norm there."""
+    if stage.norm_position == "each":
+        return x
+    x = _norm(x, stage.norm, f"{name}_norm")
+    x = _activation(x, stage.activation, f"{name}_act", stage.negative_slope)
+    return _dropout(x, stage, "end", name)
+
+
 def _convolutions(x, stage: StageSpec, *, causal: bool, stride: tuple[int, int], name: str):
-    """The convolutions of one stage, the first with the stride; dropout at the end."""
+    """The convolutions of one stage, the first with the stride."""
+    each = stage.norm_position == "each"
     for i in range(stage.convolutions):
         step = stride if i == 0 else (1, 1)
         y = SpectralConv2D(
@@ -50,17 +66,21 @@ def _convolutions(x, stage: StageSpec, *, causal: bool, stride: tuple[int, int],
             initializer=stage.initializer,
             name=f"{name}_conv{i + 1}",
         )(x)
-        y = _norm(y, stage.norm, f"{name}_norm{i + 1}")
+        if each:
+            y = _norm(y, stage.norm, f"{name}_norm{i + 1}")
         y = _activation(y, stage.activation, f"{name}_act{i + 1}", stage.negative_slope)
         if stage.residual and y.shape[2:] == x.shape[2:] and step == (1, 1):
             y = layers.Add(name=f"{name}_add{i + 1}")([x, y])
-        x = y
-    return layers.Dropout(stage.dropout, name=f"{name}_dropout")(x) if stage.dropout else x
+        x = _dropout(y, stage, "inside", name) if i == 0 else y
+    return _dropout(x, stage, "end", name) if each else x
 
 
 def _up(x, like, *, filters: int, factor, kernel, stage: StageSpec | None, method: str, name: str):
     """Back to the size of `like`. Without a stage it is the last layer: no norm, no activation."""
     initializer = stage.initializer if stage else "glorot_uniform"
+    if method == "repeat":
+        x = layers.UpSampling2D(factor, name=f"{name}_up")(x)
+        return CropLike(name=f"{name}_crop")([x, like])
     if method == "transposed":
         x = layers.Conv2DTranspose(
             filters, kernel, strides=factor, padding="same", kernel_initializer=initializer, name=f"{name}_up"
@@ -70,7 +90,7 @@ def _up(x, like, *, filters: int, factor, kernel, stage: StageSpec | None, metho
         x = layers.Conv2D(
             filters, kernel, padding="same", kernel_initializer=initializer, name=f"{name}_upconv"
         )(x)
-    if stage is not None:
+    if stage is not None and stage.norm_position == "each":
         x = _norm(x, stage.norm, f"{name}_upnorm")
         x = _activation(x, stage.activation, f"{name}_upact", stage.negative_slope)
     return CropLike(name=f"{name}_crop")([x, like])
@@ -81,6 +101,7 @@ def _bottleneck(x, spec: ModelSpec):
     if isinstance(kind, ConvolutionBottleneck):
         for i, stage in enumerate(kind.stages):
             x = _convolutions(x, stage, causal=spec.causal, stride=(1, 1), name=f"valley{i + 1}")
+            x = _end(x, stage, f"valley{i + 1}")
         return x
     if isinstance(kind, RecurrentBottleneck):
         return _recurrent(x, kind)
@@ -144,7 +165,9 @@ def build_unet(spec: ModelSpec) -> keras.Model:
         "range_db": spec.input.range_db,
     }
     noisy = keras.Input((None, spec.stft.bins, 2), name="noisy")
-    x = SpectrumFeatures(**representation, name="features")(noisy)
+    x = SpectrumFeatures(
+        **representation, scaling=spec.input_scaling if spec.input.scaling else None, name="features"
+    )(noisy)
     if spec.time_factor > 1:
         x = PadFrames(spec.time_factor, name="pad_frames")(x)
     sources, skips = [], []
@@ -153,14 +176,12 @@ def build_unet(spec: ModelSpec) -> keras.Model:
         name = f"encoder{i + 1}"
         x = _convolutions(x, stage, causal=spec.causal, stride=stage.stride, name=name)
         skips.append(x)
+        x = _end(x, stage, name)
         if stage.pool != (1, 1):
             x = layers.MaxPooling2D(stage.pool, padding="same", name=f"{name}_pool")(x)
     x = _bottleneck(x, spec)
 
-    magnitude_only = spec.input.representation in ("magnitude", "decibel")
-    wanted = 1 if spec.output.kind == "magnitude_mask" or (
-        magnitude_only and spec.output.kind in ("noise", "spectrogram")
-    ) else 2  # fmt: skip
+    wanted = 1 if spec.output_is_magnitude else 2
     stages = spec.decoder_stages
     headless = False  # the last transposed convolution already gives the output's channels
     for i, stage in enumerate(stages):
@@ -173,22 +194,32 @@ def build_unet(spec: ModelSpec) -> keras.Model:
         if spec.skip.position == "before":
             x = _join(x, skip, spec.skip.kind, name)
         x = _convolutions(x, stage, causal=spec.causal, stride=(1, 1), name=name)
+        x = _end(x, stage, name)
         if spec.skip.position == "after":
             x = _join(x, skip, spec.skip.kind, name)
         if down.stride != (1, 1):
-            following = stages[i + 1] if i + 1 < len(stages) else None
+            following = next(iter((*stages[i + 1 :], *spec.output.stages)), None)
             x = _up(
                 x, sources[-1 - i], filters=following.filters if following else wanted, factor=down.stride,
                 kernel=stage.up_kernel or (down.kernel[0] if down.stride[0] > 1 else 1, down.kernel[1]),
                 stage=following, method=spec.upsampling, name=name,
             )  # fmt: skip
-            headless = following is None
+            headless = following is None and spec.upsampling != "repeat"
+    for i, stage in enumerate(spec.output.stages):
+        x = _convolutions(x, stage, causal=spec.causal, stride=(1, 1), name=f"output{i + 1}")
+        x = _end(x, stage, f"output{i + 1}")
     if not headless:
         x = SpectralConv2D(wanted, spec.output.kernel, causal=spec.causal, name="head")(x)
     if spec.time_factor > 1:
         x = CropLike(name="crop_frames")([x, noisy])
     x = _activation(x, spec.output.activation, "output_activation")
-    applied = ApplyOutput(kind=spec.output.kind, domain=spec.output.domain, **representation, name="denoised")
+    applied = ApplyOutput(
+        kind=spec.output.kind,
+        domain=spec.output.domain,
+        **representation,
+        scaling=spec.output_scaling,
+        name="denoised",
+    )
     return keras.Model(noisy, applied([noisy, x]), name=spec.name.replace(".", "_"))
 
 

@@ -62,6 +62,20 @@ def ogg_is_cut(path: Path) -> bool:
     return len(lacing) < header[26] or start + 27 + header[26] + sum(lacing) > len(tail)
 
 
+def ogg_last_page_start(path: Path) -> int:
+    """The first sample of the last page of an Ogg Vorbis file, or an earlier one; 0 if that can't be told."""
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 3 * _OGG_MAX_PAGE))
+        tail = file.read()
+    last = tail.rfind(b"OggS")
+    previous = tail.rfind(b"OggS", 0, last) if last > 0 else -1
+    if previous < 0 or len(tail) < previous + 14:
+        return 0
+    # The granule position of a page is the number of samples up to its end, -1 if none ends on it.
+    return max(0, int.from_bytes(tail[previous + 6 : previous + 14], "little", signed=True))
+
+
 def mp3_has_length(path: Path) -> bool:
     """Tell whether the first frame of an MP3 carries a Xing or Info tag with the number of frames."""
     with open(path, "rb") as file:

@@ -11,11 +11,13 @@ import soundfile as sf
 
 from ..array_types import AudioVector, MultichannelAudio
 from ..errors import AudioFileError, SignalError
+from . import probe
 from .info import COPY_AGAIN, AudioInfo, open_audio, shown
 from .resampling import resample
 
 _READ_BLOCK = 65_536
 _MP3_RUN_UP = 32 * 1152
+_OGG_RUN_UP = 16_384  # samples: two of Vorbis's longest blocks, and more than the 80 ms that Opus needs
 
 
 class AudioReader:
@@ -114,14 +116,28 @@ class AudioReader:
     def _seek(self, file: sf.SoundFile, start: int) -> None:
         if start == file.tell():
             return
-        if self.info.format != "MP3":
-            file.seek(start)
-            return
-        # After a seek the first frames of an MP3 come out as zeros, for they need bits of those before them.
-        before = max(0, start - _MP3_RUN_UP)
-        file.seek(before)
+        if self.info.format == "MP3":
+            # After a seek the first frames come out as zeros, for they need bits of those before them.
+            before = max(0, start - _MP3_RUN_UP)
+        elif self.info.format == "OGG":
+            # Opus needs a run-up too. And where the last page of a Vorbis stream is cut to the recording's
+            # end, libsndfile lands too early in it by as much.
+            page = probe.ogg_last_page_start(self.path) if self.info.subtype == "VORBIS" else start
+            before = max(0, min(start, page) - _OGG_RUN_UP)
+        else:
+            before = start
+        try:
+            file.seek(before)
+        except sf.SoundFileError as error:
+            raise self._damaged(before) from error
         while before < start:
             before += len(self._read(file, min(_READ_BLOCK, start - before), before))
+
+    def _damaged(self, position: int) -> AudioFileError:
+        return AudioFileError(
+            f"{shown(self.path)}: is damaged or cut short somewhere after "
+            f"{position / self.info.sample_rate:.1f} s. {COPY_AGAIN}"
+        )
 
     def _read(self, file: sf.SoundFile, n_samples: int, position: int) -> MultichannelAudio:
         rows = np.empty((n_samples, self.info.channels), np.float32)
@@ -129,10 +145,7 @@ class AudioReader:
             rows = file.read(out=rows)
             position += len(rows)
         except sf.SoundFileError as error:
-            raise AudioFileError(
-                f"{shown(self.path)}: is damaged or cut short somewhere after "
-                f"{position / self.info.sample_rate:.1f} s. {COPY_AGAIN}"
-            ) from error
+            raise self._damaged(position) from error
         if len(rows) < n_samples:
             raise AudioFileError(
                 f"{shown(self.path)}: is cut short: {position} of {self.info.n_samples} samples can be read. "

@@ -1,0 +1,294 @@
+"""Build a dataset: gather recordings, plan items, make them on all cores, save shards, finish."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from audenoise.errors import DataError
+from audenoise.sources.gathering import Gathered, gather
+from audenoise.sources.inputs import Inputs, Side
+from audenoise.sources.parts import PartJob, make_part, noise_cache_bytes, write_blueprint, write_text
+from audenoise.sources.planning import SidePlan, plan_side
+from audenoise.sources.recordings import Recording, Skipped
+from audenoise.sources.settings import DatasetSpec
+from audenoise.workers import map_in_processes
+
+from .assembly import ShardStore
+from .info import FORMAT_VERSION, INFO_FILE, DatasetInfo
+from .workplace import Workplace
+
+Report = Callable[[str], object]
+_SHOWN = 10
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def build_dataset(
+    out: str | os.PathLike[str],
+    inputs: Inputs,
+    spec: DatasetSpec | None = None,
+    *,
+    jobs: int | None = None,
+    report: Report = lambda line: None,
+    progress: bool = False,
+) -> DatasetInfo:
+    """Build a dataset of (noisy, clean) spectrogram pairs in a folder.
+
+    The same recordings and the same spec give the same items in the same order, for any number of processes.
+    Interrupted at any moment, the same call continues; a finished dataset is left as it is.
+
+    Parameters
+    ----------
+    out : path-like
+        Must not exist, be empty, or hold the same dataset, finished or not.
+    inputs : Inputs
+    spec : DatasetSpec, optional
+    jobs : int, optional
+        Processes; all cores by default. Each needs about 250 MB.
+    report : callable
+        Called with lines of text for the user.
+    progress : bool
+        Show progress bars on a terminal.
+
+    Returns
+    -------
+    DatasetInfo
+
+    Raises
+    ------
+    DataError
+        If there is too little data, or space on disk, or `out` holds something else.
+    AudioFileError
+        If a folder is missing.
+    """
+    spec = spec or DatasetSpec()
+    inputs.check()
+    request = {**spec.to_dict(), **inputs.to_dict()}
+    place = Workplace(Path(os.path.abspath(out)), request)
+    if place.is_finished():
+        shutil.rmtree(place.folder, ignore_errors=True)
+        report(f"{out}: is finished already")
+        return DatasetInfo.read(out)
+    with place.held():
+        return _Build(place, inputs, spec, jobs or cores(), report, progress).run()
+
+
+class _Build:
+    def __init__(
+        self, place: Workplace, inputs: Inputs, spec: DatasetSpec, jobs: int, report: Report, progress: bool
+    ) -> None:  # fmt: skip
+        self.place, self.inputs, self.spec = place, inputs, spec
+        self.jobs, self.report, self.progress = jobs, report, progress
+        self.skipped: dict[str, str] = {}
+
+    def run(self) -> DatasetInfo:
+        if not self.place.is_new:
+            self.report(f"continuing {self.place.out}")
+        gathered = self._gather()
+        for line in gathered.summary:
+            self.report(line)
+        self._skip(gathered.skipped)
+        plans = self._plan(gathered.sides)
+        self._check_unchanged(gathered.sides)
+        seconds = {name: int(plan.samples.sum()) / self.spec.sample_rate for name, plan in plans.items()}
+        for name, plan in plans.items():
+            self.report(
+                f"{name}: {plan.items} items, {seconds[name] / 3600:.2f} h, {plan.n_shards} shards, "
+                f"{plan.bytes / 1e9:.2f} GB"
+            )
+        cache = self._check_disk(gathered.sides, plans)
+        write_blueprint(self.place.folder, self.spec, gathered.sides, plans, cache_noise=cache)
+        stores = {
+            name: ShardStore(
+                self.place.folder, name, n_shards=plan.n_shards, bins=self.spec.stft.bins, seed=self.spec.seed
+            )
+            for name, plan in plans.items()
+        }
+        if not (self.place.folder / "final").is_dir():
+            self._make(stores, plans)
+        return self._finish(stores, gathered.sides)
+
+    def _gather(self) -> Gathered:
+        from tqdm import tqdm
+
+        with tqdm(desc="reading headers", unit="file", disable=None if self.progress else True) as bar:
+            gathered = gather(
+                self.inputs, self.spec, jobs=self.jobs, known=self.place.known(), on_progress=bar.update
+            )
+        self.place.remember([each for side in gathered.sides.values() for each in _recordings(side)])
+        return gathered
+
+    def _skip(self, skipped: Sequence[Skipped]) -> None:
+        for each in skipped:
+            self.skipped.setdefault(str(each.path), each.reason)
+
+    def _plan(self, sides: dict[str, Side]) -> dict[str, SidePlan]:
+        lengths = {name: side.lengths(self.spec.sample_rate) for name, side in sides.items()}
+        total = sum(map(sum, lengths.values()))
+        plans = {}
+        for i, (name, side) in enumerate(sides.items()):
+            share = sum(lengths[name]) / total
+            plans[name] = plan_side(
+                lengths[name],
+                stored=self.spec.stored,
+                max_duration_s=self.spec.max_duration_s,
+                mixtures=1 if side.pairs else self.spec.mixtures,
+                hours=None if self.spec.hours is None else self.spec.hours * share,
+                noises=None if side.pairs else len(side.noises),
+                shard_mb=self.spec.shard_mb,
+                seed=(self.spec.seed, i),
+                what=name,
+            )
+        return plans
+
+    def _check_unchanged(self, sides: dict[str, Side]) -> None:
+        path = self.place.folder / "blueprint.json"
+        if not path.is_file():
+            return
+        before = json.loads(path.read_text(encoding="utf-8"))["sides"]
+        now = json.loads(json.dumps({name: side.to_dict() for name, side in sides.items()}))
+        if before != now:
+            raise DataError(
+                f"{self.place.out}: the recordings have changed since this dataset was begun; remove the "
+                "folder and build it anew"
+            )
+
+    def _check_disk(self, sides: dict[str, Side], plans: dict[str, SidePlan]) -> bool:
+        """Whether decoded noise is kept while building: if that takes no more than the dataset itself."""
+        size = sum(plan.bytes for plan in plans.values())
+        cache = sum(noise_cache_bytes(side, self.spec.sample_rate) for side in sides.values())
+        cached = 0 < cache <= size
+        # Parts that wait to be saved, and tables.
+        spare = 2 * self.jobs * self.spec.shard_mb * 1e6 + 1500 * sum(plan.items for plan in plans.values())
+        there = sum(path.stat().st_size for path in self.place.folder.rglob("*") if path.is_file())
+        needed = size + (cache if cached else 0) + min(spare, size)
+        free = shutil.disk_usage(self.place.folder).free
+        self.report(
+            f"disk: {size / 1e9:.2f} GB for the dataset, up to {needed / 1e9:.2f} GB while building, "
+            f"{(free + there) / 1e9:.2f} GB are free"
+        )
+        if needed > free + there:
+            raise DataError(
+                f"{self.place.out}: needs {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; make room, "
+                "choose another disk, or ask for fewer hours"
+            )
+        return cached
+
+    def _make(self, stores: dict[str, ShardStore], plans: dict[str, SidePlan]) -> None:
+        from tqdm import tqdm
+
+        hours = sum(int(plan.samples.sum()) for plan in plans.values()) / self.spec.sample_rate / 3600
+        jobs: list[PartJob] = []
+        with tqdm(
+            desc="mixing" if not self.inputs.parallel else "cutting",
+            total=hours,
+            bar_format="{l_bar}{bar}| {n:.2f}/{total:.2f} h [{elapsed}<{remaining}]",
+            disable=None if self.progress else True,
+        ) as bar:
+
+            def save(store: ShardStore, shard: int) -> None:
+                table = store.table(shard) if store.is_saved(shard) else store.save(shard)
+                skipped = [Skipped(Path(path), reason) for path, reason in table["skipped"]]
+                if skipped and self.spec.strict:
+                    raise DataError(f"{skipped[0].path}: {skipped[0].reason} (strict)")
+                self._skip(skipped)
+                first, last = plans[store.side].shards[shard : shard + 2]
+                bar.update(int(plans[store.side].samples[first:last].sum()) / self.spec.sample_rate / 3600)
+
+            for store in stores.values():
+                for shard in range(store.n_shards):
+                    if store.is_saved(shard) or store.job(shard).part.is_file():
+                        save(store, shard)
+                    else:
+                        jobs.append(store.job(shard))
+            if jobs:
+                for done in map_in_processes(make_part, jobs, min(self.jobs, len(jobs))):
+                    save(stores[done.side], done.shard)
+
+    def _finish(self, stores: dict[str, ShardStore], sides: dict[str, Side]) -> DatasetInfo:
+        final = self.place.folder / "final"
+        described: dict[str, Any] = {}
+        for name, store in stores.items():
+            for shard in range(store.n_shards):
+                self._skip([Skipped(Path(path), why) for path, why in store.table(shard)["skipped"]])
+            summary = store.assemble(final)
+            if summary is None:
+                first = next(iter(self.skipped.items()), ("", "nothing was left"))
+                raise DataError(f"{name}: no item could be made; the first reason: {' '.join(first)}")
+            used = summary.pop("used")
+            described[name] = {**summary, "sources": _sources(sides[name], used)}
+        for name in stores:
+            for part in (name, f"{name}.csv"):
+                if (final / part).exists():
+                    os.replace(final / part, self.place.out / part)
+        data = {
+            "format_version": FORMAT_VERSION,
+            "complete": True,
+            "spec": self.spec.to_dict(),
+            "inputs": self.inputs.to_dict(),
+            "sides": described,
+            "skipped": [{"path": path, "reason": reason} for path, reason in sorted(self.skipped.items())],
+        }
+        write_text(self.place.out / INFO_FILE, _readable(data))
+        self._summarise(described)
+        return DatasetInfo.read(self.place.out)
+
+    def _summarise(self, described: dict[str, Any]) -> None:
+        self.place.clear()
+        if self.skipped:
+            self.report(f"skipped {len(self.skipped)} files (all of them are listed in {INFO_FILE}):")
+            for path, reason in sorted(self.skipped.items())[:_SHOWN]:
+                self.report(f"  {path}: {reason}")
+        made = ", ".join(
+            f"{name} {each['items']} items, {each['hours']:.2f} h" for name, each in described.items()
+        )
+        self.report(f"{self.place.out}: {made}")
+
+
+def _recordings(side: Side) -> list[Recording]:
+    pairs = [each for pair in side.pairs for each in (pair.noisy, pair.clean)]
+    return [*side.speech, *side.noises, *side.responses, *pairs]
+
+
+def _sources(side: Side, used: set[str]) -> list[dict[str, Any]]:
+    kinds = (
+        ("clean", [*side.speech, *(pair.clean for pair in side.pairs)]),
+        ("noisy", [pair.noisy for pair in side.pairs]),
+        ("noise", side.noises),
+        ("rir", side.responses),
+    )
+    return [
+        {
+            "kind": kind,
+            "path": str(each.path),
+            "sha256": each.sha256,
+            "duration_s": round(each.duration_s, 6),
+            "speaker": each.speaker,
+            "label": each.label if kind == "noise" else None,
+        }
+        for kind, recordings in kinds
+        for each in recordings
+        if kind == "rir" or str(each.path) in used
+    ]
+
+
+def _readable(data: dict[str, Any]) -> str:
+    """JSON with one line for each source and each skipped file."""
+    lists: list[list[dict[str, Any]]] = []
+
+    def hole(entries: list[dict[str, Any]]) -> str:
+        lists.append(entries)
+        return f"@list{len(lists) - 1}@"
+
+    sides = {name: {**side, "sources": hole(side["sources"])} for name, side in data["sides"].items()}
+    text = json.dumps({**data, "sides": sides, "skipped": hole(data["skipped"])}, indent=2)
+    for i, entries in enumerate(lists):
+        lines = ",\n".join(f"    {json.dumps(each, ensure_ascii=False)}" for each in entries)
+        text = text.replace(f'"@list{i}@"', f"[\n{lines}\n  ]" if entries else "[]")
+    return text + "\n"

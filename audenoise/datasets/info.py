@@ -1,0 +1,199 @@
+"""What a built dataset is and holds: `dataset.json` and the tables of its items."""
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from audenoise.crops import StoredStft
+from audenoise.errors import DataError
+
+INFO_FILE = "dataset.json"
+BUILDING = ".building"
+"""Folder inside a dataset that is not finished."""
+FORMAT_VERSION = 1
+COLUMNS = (
+    "item", "shard", "clean", "clean_offset_s", "noise", "noise_offset_s", "label", "speaker", "snr_db",
+    "noise_ratio", "duration_s", "noisy_peak", "clean_rms_db", "sha256", "samples", "stored_sha256",
+)  # fmt: skip
+"""Of the tables. `sha256` is that of the noisy waveform's float32 bytes, before it was stored; `samples` is
+the length at the dataset's rate; `stored_sha256` is that of the bytes of the noisy and then the clean
+spectrogram. `clean` and `noise` are paths of sources, several of them joined by " + "; `noise` is the noisy
+recording's where pairs were given. An empty cell means that there is no such thing."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Source(_Entry):
+    """A recording that went into a side."""
+
+    path: str
+    sha256: str
+    kind: Literal["clean", "noise", "noisy", "rir"] = "clean"
+    duration_s: float | None = None
+    speaker: str | None = None
+    label: str | None = None
+
+
+class Histogram(_Entry):
+    """Items by a number: counts[i] of them lie from edges[i] to edges[i + 1]."""
+
+    edges: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+
+
+class SideInfo(_Entry):
+    """One side of a dataset."""
+
+    items: Annotated[int, Field(ge=1)]
+    hours: float
+    shards: Annotated[int, Field(ge=1)]
+    bytes: int = 0
+    checksum: str = ""
+    """SHA-256 of the items' `stored_sha256`, in order."""
+    snr_db: Histogram = Histogram()
+    labels: dict[str, int] = {}
+    """Items of each class of noise."""
+    sources: tuple[Source, ...] = ()
+
+
+class _Stft(_Entry):
+    n_fft: int
+    hop_length: int
+    win_length: int
+    window: str
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    sample_rate: int
+    stft: _Stft
+    dtype: Literal["float16"] = "float16"
+    scale: float
+    seed: int = 0
+
+
+class _Skipped(_Entry):
+    path: str
+    reason: str
+
+
+class _File(_Entry):
+    format_version: int
+    complete: Literal[True]
+    spec: _Spec
+    sides: dict[Literal["train", "test"], SideInfo]
+    skipped: tuple[_Skipped, ...] = ()
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A finished dataset.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder.
+    stft : StoredStft
+        Rate, STFT and scale of its spectrograms.
+    spec : dict
+        Every parameter it was built with, as in `dataset.json`.
+    sides : dict
+        "train", and "test" if some was held out, to `SideInfo`.
+    skipped : tuple of (str, str)
+        Recordings that were left out, with the reason.
+    """
+
+    path: Path
+    stft: StoredStft
+    spec: dict[str, Any]
+    sides: dict[str, SideInfo]
+    skipped: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Read and check `dataset.json` in a dataset's folder.
+
+        Raises
+        ------
+        DataError
+            If there is no finished dataset, or it comes from another version.
+        """
+        folder = Path(path)
+        file = folder / INFO_FILE
+        if not file.is_file():
+            if (folder / BUILDING).is_dir():
+                raise DataError(
+                    f"{folder}: this dataset is not finished; the same build-dataset command continues it"
+                )
+            raise DataError(f"{folder}: is no dataset ({INFO_FILE} is missing); make one with build-dataset")
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+        except ValueError:
+            raise DataError(f"{file}: is damaged (no JSON); build the dataset again") from None
+        version = data.get("format_version") if isinstance(data, dict) else None
+        if version != FORMAT_VERSION:
+            raise DataError(
+                f"{file}: has format version {version}, this audenoise reads {FORMAT_VERSION}; "
+                "build the dataset again"
+            )
+        try:
+            read = _File.model_validate(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise DataError(f"{file}: {key}: {first['msg']}; build the dataset again") from None
+        for side in read.sides:
+            if not (folder / side).is_dir():
+                raise DataError(f"{folder / side}: is missing; build the dataset again")
+        stft = StoredStft(
+            sample_rate=read.spec.sample_rate, scale=read.spec.scale, **read.spec.stft.model_dump()
+        )
+        return cls(
+            folder,
+            stft,
+            data["spec"],
+            {str(name): side for name, side in read.sides.items()},
+            tuple((each.path, each.reason) for each in read.skipped),
+        )
+
+    def side(self, name: str) -> Path:
+        """The folder of a side.
+
+        Raises
+        ------
+        DataError
+            If the dataset has no such side.
+        """
+        if name not in self.sides:
+            raise DataError(f"{self.path}: has no side {name!r}, only {', '.join(self.sides)}")
+        return self.path / name
+
+    def rows(self, side: str) -> Iterator[dict[str, str]]:
+        """The rows of a side's table, see `COLUMNS`; one for each item, in the order of the items.
+
+        Raises
+        ------
+        DataError
+            If the table is missing or has other columns.
+        """
+        table = self.side(side).with_suffix(".csv")
+        try:
+            with table.open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                missing = set(COLUMNS[:-2]) - set(reader.fieldnames or ())
+                if missing:
+                    raise DataError(f"{table}: has no column {sorted(missing)[0]}; build the dataset again")
+                yield from reader
+        except OSError as error:
+            raise DataError(f"{table}: cannot be read ({error.strerror})") from None

@@ -1,0 +1,87 @@
+# Keras annotates its operations for every backend at once, which no checker can follow.
+# pyright: reportOptionalOperand=false, reportArgumentType=false
+"""What `fit` trains: a network between its spectrogram and its loss, and the optimizer of a spec."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from audenoise.layers import SpectralTransform, to_numpy
+from audenoise.losses import denoising_losses
+from audenoise.specs import ModelSpec
+
+
+@keras.saving.register_keras_serializable("audenoise")
+class DenoisingModel(keras.Model):
+    """A network with its spectrogram and its loss: audio in, denoised spectrum out.
+
+    Parameters
+    ----------
+    network : keras.Model
+        From `audenoise.architectures.build_network`.
+    spec : ModelSpec
+    """
+
+    def __init__(self, network: keras.Model, spec: ModelSpec):
+        super().__init__(name="denoising")
+        self.network, self.spec = network, spec
+        self.transform = SpectralTransform(
+            n_fft=spec.stft.n_fft,
+            hop_length=spec.stft.hop_length,
+            win_length=spec.stft.window_samples,
+            window=spec.stft.window,
+            sample_rate=spec.sample_rate,
+        )
+        names = ("magnitude", "complex", "consistency", "waveform", "envelope", "mse", "huber")
+        self.term_means = {
+            name: keras.metrics.Mean(name=name) for name in names if getattr(spec.loss, name)
+        } | {"sdr": keras.metrics.Mean(name="sdr_db")}
+        self.level = keras.metrics.Mean(name="level_db")
+
+    def call(self, audio, training=None):
+        """(batch, samples) → (batch, frames, bins, 2)."""
+        return self.network(self.transform.stft(audio), training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        output: Any = self.network.get_layer("denoised")
+        terms = denoising_losses(
+            x, y, y_pred, transform=self.transform, weights=self.spec.loss, output=output
+        )
+        for name, mean in self.term_means.items():
+            mean.update_state(-terms[name] if name == "sdr" else terms[name])
+        reference = self.transform.stft(y)
+        energies = [ops.mean(ops.square(part), (1, 2, 3)) + 1e-14 for part in (y_pred, reference)]
+        ratios = 10 / np.log(10) * ops.log(energies[0] / energies[1])
+        self.level.update_state(ratios, sample_weight=ops.cast(energies[1] > 1e-10, ratios.dtype))
+        return terms["loss"]
+
+    def denoise(self, audio: np.ndarray, batch_size: int = 16) -> np.ndarray:
+        """(batch, samples) → the same; for as much audio as its spectra fit into memory."""
+        spectrum = self.predict(audio, batch_size=batch_size, verbose=0)
+        return to_numpy(self.transform.istft(ops.convert_to_tensor(spectrum), audio.shape[1]))
+
+
+def make_optimizer(spec: ModelSpec) -> keras.optimizers.Optimizer:
+    """AdamW or Adam with the spec's schedule, clipping and weight averaging."""
+    recipe = spec.training
+    total = recipe.epochs * recipe.steps_per_epoch
+    warmup = min(recipe.warmup_steps, total // 10)
+    rate: Any = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=recipe.learning_rate / 100 if warmup else recipe.learning_rate,
+            decay_steps=max(1, total - warmup),
+            alpha=1e-3,
+            warmup_target=recipe.learning_rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    common: dict[str, Any] = {
+        "global_clipnorm": recipe.clip_norm,
+        "use_ema": recipe.ema_momentum > 0,
+        "ema_momentum": recipe.ema_momentum or 0.99,
+    }
+    if recipe.optimizer == "adam":
+        return keras.optimizers.Adam(rate, **common)
+    return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, beta_2=0.99, **common)

@@ -1,0 +1,130 @@
+"""One shard's worth of items in a file, made by a process of its own, which loads no TensorFlow."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .excerpts import length_at
+from .inputs import Side
+from .items import Item, ItemMixer, PairCutter, maker_of
+from .planning import SidePlan
+from .recordings import Skipped
+from .settings import DatasetSpec
+from .stored import spectrogram, to_stored
+
+SIDES = ("train", "test")
+
+
+@dataclass(frozen=True)
+class PartJob:
+    """Shard `shard` of a side, to be made in the folder of an unfinished dataset."""
+
+    folder: Path
+    side: str
+    shard: int
+
+    @property
+    def part(self) -> Path:
+        """Stored spectrograms, noisy and clean of each item, one after the other."""
+        return self.folder / self.side / f"{self.shard:06d}.part"
+
+    @property
+    def table(self) -> Path:
+        """Rows of the items, in JSON."""
+        return self.part.with_suffix(".json")
+
+
+def write_blueprint(
+    folder: Path, spec: DatasetSpec, sides: dict[str, Side], plans: dict[str, SidePlan], *, cache_noise: bool
+) -> None:
+    """Write what the processes need to know: see `make_part`."""
+    for name, plan in plans.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        arrays = {key: getattr(plan, key) for key in plan.__dataclass_fields__ if key != "bytes"}
+        np.savez(folder / f"{name}.plan.npz", **arrays)
+    data = {
+        "spec": spec.model_dump(mode="json"),
+        "cache_noise": cache_noise,
+        "sides": {name: side.to_dict() for name, side in sides.items()},
+    }
+    write_text(folder / "blueprint.json", json.dumps(data))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@dataclass
+class _Workshop:
+    spec: DatasetSpec
+    plan: SidePlan
+    maker: ItemMixer | PairCutter
+
+
+@lru_cache(maxsize=1)
+def _workshop(folder: Path, side: str) -> _Workshop:
+    """Read once by each process for each side."""
+    data = json.loads((folder / "blueprint.json").read_text(encoding="utf-8"))
+    spec = DatasetSpec.model_validate(data["spec"])
+    recordings = Side.from_dict(data["sides"][side])
+    with np.load(folder / f"{side}.plan.npz", allow_pickle=False) as stored:
+        plan = SidePlan(**{name: stored[name] for name in stored.files}, bytes=0)
+    cache = folder / f"noise-{side}" if data["cache_noise"] else None
+    return _Workshop(spec, plan, maker_of(recordings, spec, seed=(spec.seed, SIDES.index(side)), cache=cache))
+
+
+def make_part(job: PartJob) -> PartJob:
+    """Make a shard's items and write them: `job.table` first, then `job.part`, each whole or not at all.
+
+    Raises
+    ------
+    DataError
+        If no noise can be used.
+    """
+    work = _workshop(job.folder, job.side)
+    stored = work.spec.stored
+    rows: list[dict[str, Any]] = []
+    skipped: list[Skipped] = []
+    partial = job.part.with_suffix(f".partial{os.getpid()}")
+    try:
+        with partial.open("wb") as out:
+            for slot in work.plan.slots(job.shard):
+                item = work.maker.make(slot)
+                if isinstance(item, Skipped):
+                    skipped.append(item)
+                    continue
+                spectra = to_stored(spectrogram(np.stack([item.noisy, item.clean]), stored))
+                out.write(spectra.data)
+                rows.append({**item.row, **_sums(item, spectra), "frames": spectra.shape[1]})
+        if isinstance(work.maker, ItemMixer):
+            skipped += work.maker.take_problems()
+        unique = {str(each.path): each.reason for each in reversed(skipped)}
+        write_text(job.table, json.dumps({"rows": rows, "skipped": sorted(unique.items())}))
+        os.replace(partial, job.part)
+    finally:
+        partial.unlink(missing_ok=True)
+    return job
+
+
+def _sums(item: Item, spectra: np.ndarray) -> dict[str, str]:
+    return {
+        "sha256": hashlib.sha256(item.noisy.data).hexdigest(),
+        "stored_sha256": hashlib.sha256(spectra.data).hexdigest(),
+    }
+
+
+def noise_cache_bytes(side: Side, sample_rate: int) -> int:
+    """What decoded noise takes on disk."""
+    return 4 * sum(length_at(each, sample_rate) for each in side.noises)

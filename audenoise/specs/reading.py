@@ -1,0 +1,144 @@
+"""Specs as dictionaries and files: read, checked, changed and written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from audenoise.errors import SpecError
+from audenoise.specs.explain import explain, short
+from audenoise.specs.model import ModelSpec
+from audenoise.specs.old import OldSpec, is_old
+
+MAX_SPEC_BYTES = 1_000_000
+
+
+def parse_spec(data: Any, *, source: str = "spec") -> ModelSpec:
+    """Turn a dictionary into a checked spec.
+
+    Parameters
+    ----------
+    data : dict
+        As read from YAML or JSON. The old form with ``downsampling``, ``valley`` and ``upsampling`` is
+        translated, see `audenoise.specs.old`; errors name the old keys.
+    source : str
+        Named at the start of an error, such as the file.
+
+    Raises
+    ------
+    SpecError
+        Names the key: ``encoder[2].filters: must be at least 1. Received: 0``.
+
+    Examples
+    --------
+    >>> spec = parse_spec({"encoder": [{"filters": 8}], "bottleneck": {"kind": "recurrent"}})
+    >>> spec.sample_rate
+    16000
+    """
+    if not isinstance(data, dict):
+        raise SpecError(f"{source}: must be a dictionary of keys. Received: {short(data)}")
+    old_keys: dict[str, str] = {}
+    try:
+        if is_old(data):
+            old = OldSpec.model_validate(data)
+            data, old_keys = old.translated(), old.old_keys()
+        return ModelSpec.model_validate(data)
+    except ValidationError as error:
+        raise SpecError(explain(error, source, old_keys)) from None
+
+
+class _OneLevelLoader(yaml.SafeLoader):
+    """Safe YAML without aliases: a spec never needs them, and they can blow a small file up."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed")
+        return super().compose_node(parent, index)
+
+
+def load_document(path: str | Path) -> Any:
+    """Read a YAML or JSON file as plain data, with no aliases and of 1 MB at most.
+
+    Raises
+    ------
+    SpecError
+        If the file is missing, too large, or not YAML or JSON.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_SPEC_BYTES:
+            raise SpecError(f"{path}: is larger than 1 MB, so it is no spec")
+        text = path.read_text(encoding="utf-8")
+        # JSON is nearly YAML, but for tabs.
+        return json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, Loader=_OneLevelLoader)
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        first_line = " ".join(str(error).split())[:200]
+        raise SpecError(f"{path}: is not valid YAML or JSON: {first_line}") from None
+
+
+def load_spec(path: str | Path) -> ModelSpec:
+    """Read a spec from a YAML or JSON file.
+
+    Raises
+    ------
+    SpecError
+        If the file is missing, too large, not YAML or JSON, or not a valid spec.
+    """
+    return parse_spec(load_document(path), source=str(path))
+
+
+def same_network(first: ModelSpec, second: ModelSpec) -> bool:
+    """Whether the weights of one spec fit the other: all but name, loss, mixing and training is equal.
+
+    A scaling that is still to be measured fits any.
+    """
+    free = {"name", "loss", "mixing", "training"}
+    both = first.with_scaling_of(second), second.with_scaling_of(first)
+    return both[0].model_dump(exclude=free) == both[1].model_dump(exclude=free)
+
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+def load_recipe(name_or_path: str | Path) -> ModelSpec:
+    """Read a spec by path, or a shipped recipe by name (such as ``standard``).
+
+    Raises
+    ------
+    SpecError
+        If there is neither such a file nor such a recipe, or the spec is not valid.
+    """
+    shipped = RECIPES / f"{name_or_path}.yaml"
+    if Path(name_or_path).suffix or not shipped.is_file():
+        if not Path(name_or_path).is_file():
+            names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+            raise SpecError(f"{name_or_path}: no such spec file; shipped recipes: {names}")
+        return load_spec(name_or_path)
+    return load_spec(shipped)
+
+
+def override_training(spec: ModelSpec, overrides: dict[str, Any]) -> ModelSpec:
+    """The spec with some keys of its `training` section replaced; keys with the value None are left alone.
+
+    Raises
+    ------
+    SpecError
+        If a value is not valid.
+    """
+    data = spec_to_dict(spec)
+    data["training"].update({key: value for key, value in overrides.items() if value is not None})
+    return parse_spec(data)
+
+
+def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:
+    """The dictionary form; `parse_spec` gives the same spec back."""
+    return spec.model_dump(mode="json")
+
+
+def dump_spec(spec: ModelSpec) -> str:
+    """The YAML form, in the order of the schema."""
+    return yaml.safe_dump(spec_to_dict(spec), sort_keys=False, allow_unicode=True, default_flow_style=None)

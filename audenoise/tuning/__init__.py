@@ -1,0 +1,1 @@
+"""Searches with KerasTuner: hyperparameters → spec → network."""

@@ -1,0 +1,420 @@
+"""The ancestors' networks as shipped recipes: what they are made of, the old dictionary, training to file."""
+
+import copy
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from recordings import hiss, voice, write_corpus
+
+from audenoise.architectures import build_network
+from audenoise.architectures.summary import describe_spec
+from audenoise.cli import main
+from audenoise.denoiser import Denoiser
+from audenoise.denoising_model import make_optimizer
+from audenoise.errors import SpecError
+from audenoise.layers import SpectralTransform, SpectrumFeatures, to_numpy
+from audenoise.metrics import score_pair
+from audenoise.publishing import load_keras_model, publish
+from audenoise.run_folders import prepare_run
+from audenoise.specs import RECIPES, ModelSpec, load_recipe, load_spec, parse_spec, same_network, spec_to_dict
+from audenoise.training import fit
+
+ANCESTORS = {  # parameters as Keras counts them, and those that are trained
+    "noise-unet": (1_941_093, 1_941_093),
+    "additive-autoencoder": (1_108_097, 1_108_097),
+    "dropout-unet": (1_072_065, 1_072_065 - 2 * 976),
+    "dropout-unet-complex": (4_277_986, 4_277_986 - 2 * 2 * 976),
+}
+
+
+@functools.cache
+def network_of(name: str) -> keras.Model:
+    return build_network(load_recipe(name))
+
+
+def convolutions(name: str) -> list[tuple[int, tuple[int, ...]]]:
+    """(filters, kernel) of every convolution in the order of the network, those going up too."""
+    found = []
+    for layer in network_of(name).operations:
+        inner: Any = getattr(layer, "convolution", layer)
+        if isinstance(inner, keras.layers.Conv2D | keras.layers.Conv2DTranspose):
+            found.append((inner.filters, tuple(inner.kernel_size)))
+    return found
+
+
+def layers_of(name: str, kind: type) -> list[Any]:
+    return [layer for layer in network_of(name).layers if isinstance(layer, kind)]
+
+
+def twice(filters: list[int], kernel: int = 3) -> list[tuple[int, tuple[int, int]]]:
+    return [(count, (kernel, kernel)) for count in filters for _ in range(2)]
+
+
+# --- what they are made of ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ANCESTORS)
+def test_parameters_are_those_of_the_originals(name: str) -> None:
+    network = network_of(name)
+    total, trained = ANCESTORS[name]
+    assert network.count_params() == total
+    assert sum(int(np.prod(weight.shape)) for weight in network.trainable_weights) == trained
+    text = describe_spec(RECIPES / f"{name}.yaml")
+    assert f"{total:,}" in text
+    assert f"{name}: {load_recipe(name).sample_rate} Hz" in text
+    assert "not causal, context " in text
+
+
+def test_the_noise_unet_is_the_one_described() -> None:
+    expected = twice([16, 32, 64, 128, 256])
+    for filters in (128, 64, 32, 16):
+        expected += [(filters, (2, 2)), *twice([filters])]
+    assert convolutions("noise-unet") == [*expected, (2, (3, 3)), (1, (1, 1))]
+    slopes = [layer.negative_slope for layer in layers_of("noise-unet", keras.layers.LeakyReLU)]
+    assert slopes == pytest.approx([0.3] * 23)
+    assert [layer.rate for layer in layers_of("noise-unet", keras.layers.Dropout)] == [0.5, 0.5]
+    assert len(layers_of("noise-unet", keras.layers.Concatenate)) == 4
+    spec = load_recipe("noise-unet")
+    assert {stage.initializer for stage in (*spec.encoder, *spec.decoder_stages)} == {"he_normal"}
+    assert (spec.output.kind, spec.output.activation) == ("noise", "tanh")
+    assert isinstance(make_optimizer(spec), keras.optimizers.Adam)
+    assert not isinstance(make_optimizer(spec), keras.optimizers.AdamW)
+
+
+def test_a_crop_of_the_noise_unet_is_a_square_of_one_second() -> None:
+    spec = load_recipe("noise-unet")
+    transform = SpectralTransform(
+        n_fft=spec.stft.n_fft,
+        hop_length=spec.stft.hop_length,
+        win_length=spec.stft.window_samples,
+        window=spec.stft.window,
+    )
+    n_samples = round(spec.training.crop_s * spec.sample_rate)
+    assert abs(n_samples / spec.sample_rate - 1) < 0.02
+    assert (transform.frames(n_samples), spec.stft.bins) == (128, 128)
+
+
+def test_the_additive_autoencoder_is_the_one_described() -> None:
+    expected = [*twice([64, 128]), (256, (3, 3)), *twice([128, 64]), (1, (3, 3))]
+    assert convolutions("additive-autoencoder") == expected
+    assert len(layers_of("additive-autoencoder", keras.layers.Add)) == 2
+    assert len(layers_of("additive-autoencoder", keras.layers.MaxPooling2D)) == 2
+    spec = load_recipe("additive-autoencoder")
+    assert (spec.sample_rate, spec.stft.n_fft, spec.stft.hop_length) == (16000, 2048, 512)
+    assert spec.loss.mse == 1
+
+
+@pytest.mark.parametrize(("name", "factor"), [("dropout-unet", 1), ("dropout-unet-complex", 2)])
+def test_the_dropout_unet_is_the_one_described(name: str, factor: int) -> None:
+    wide = [factor * filters for filters in (16, 32, 64, 128)]
+    valley = [(256 * factor, (3, 3)), (256 * factor, (2, 2))]
+    up = [(filters, (2, 2)) for filters in reversed(wide)]
+    assert convolutions(name) == [*twice(wide), *valley, *up, (factor, (1, 1))]
+    assert [layer.rate for layer in layers_of(name, keras.layers.Dropout)] == [0.1, 0.1, 0.2, 0.2, 0.3]
+    norms = [layer.gamma.shape[0] for layer in layers_of(name, keras.layers.BatchNormalization)]
+    assert norms == [*wide, 256 * factor, *(2 * filters for filters in reversed(wide))]
+    spec = load_recipe(name)
+    assert (spec.sample_rate, spec.stft.n_fft, spec.stft.hop_length) == (16000, 1024, 256)
+
+
+def test_the_order_inside_a_block_of_the_dropout_unet() -> None:
+    names = [layer.name for layer in network_of("dropout-unet").layers if layer.name.startswith("encoder2")]
+    assert names == [
+        "encoder2_conv1", "encoder2_act1", "encoder2_dropout", "encoder2_conv2", "encoder2_act2",
+        "encoder2_norm", "encoder2_act", "encoder2_pool",
+    ]  # fmt: skip
+    skip: Any = network_of("dropout-unet").get_layer("decoder3_skip")
+    assert [tensor._keras_history.operation.name for tensor in skip.input] == [
+        "decoder3_crop", "encoder2_act2",
+    ]  # fmt: skip
+    valley = [layer.name for layer in network_of("dropout-unet").layers if layer.name.startswith("valley1")]
+    assert valley == ["valley1_conv1", "valley1_act1", "valley1_norm", "valley1_act", "valley1_dropout"]
+    up = [layer.name for layer in network_of("dropout-unet").layers if layer.name.startswith("decoder1")]
+    assert up == ["decoder1_up", "decoder1_crop", "decoder1_skip", "decoder1_norm", "decoder1_act"]
+
+
+# --- the old dictionary -------------------------------------------------------------------------------------
+
+
+def _conv(filters: int, kernel_size: tuple[int, int] = (3, 3)) -> dict[str, Any]:
+    return {
+        "filters": filters,
+        "kernel_size": kernel_size,
+        "activation": "relu",
+        "kernel_initializer": "he_normal",
+        "padding": "same",
+    }
+
+
+def old_dictionary(factor: int = 1, classes: int = 1) -> dict[str, Any]:
+    """The form that was in use, with every key."""
+    rates = (0.1, 0.1, 0.2, 0.2)
+    return {
+        "downsampling": {
+            f"downsampling_{i + 1}": {
+                "conv1": _conv(factor * 16 * 2**i),
+                "dropout": {"rate": rate},
+                "conv2": _conv(factor * 16 * 2**i),
+                "max_pool": {"pool_size": (2, 2)},
+            }
+            for i, rate in enumerate(rates)
+        },
+        "valley": {
+            "conv1": _conv(factor * 256),
+            "dropout": {"rate": 0.3},
+            "conv2": _conv(factor * 256, (2, 2)),
+        },
+        "upsampling": {
+            f"upsampling{i + 1}": {
+                "convt": {
+                    "filters": factor * 128 // 2**i,
+                    "kernel_size": (2, 2),
+                    "strides": (2, 2),
+                    "padding": "same",
+                }
+            }
+            for i in range(4)
+        },
+        "output": {"num_classes": classes, "kernel_size": (1, 1), "activation": "sigmoid"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("factor", "classes", "name"), [(1, 1, "dropout-unet"), (2, 2, "dropout-unet-complex")]
+)
+def test_the_old_dictionary_gives_the_shipped_network(
+    factor: int, classes: int, name: str, tmp_path: Path
+) -> None:
+    old = old_dictionary(factor, classes)
+    assert same_network(parse_spec(old), load_recipe(name))
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(old))  # tuples become lists
+    spec = load_spec(path)
+    assert same_network(spec, load_recipe(name))
+    assert parse_spec(spec_to_dict(spec)) == spec
+
+
+def test_the_old_dictionary_may_say_less_and_more() -> None:
+    old = old_dictionary()
+    del old["output"]
+    old["downsampling"] = dict(reversed(old["downsampling"].items()))  # the numbers are the order
+    for block in old["downsampling"].values():
+        block["conv1"]["kernel_size"] = block["conv2"]["kernel_size"] = 3
+        del block["max_pool"]
+    assert same_network(parse_spec(old), load_recipe("dropout-unet"))
+    del old["valley"]["dropout"]
+    spec = parse_spec({**old, "name": "mine", "sample_rate": 8000, "training": {"epochs": 3}})
+    assert (spec.name, spec.sample_rate, spec.training.epochs) == ("mine", 8000, 3)
+    assert spec.bottleneck.stages[0].dropout == 0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("downsampling.downsampling_1.conv1.filters", 0,
+         "downsampling.downsampling_1.conv1.filters: must be at least 1. Received: 0"),
+        ("downsampling.downsampling_1.conv1.padding", "valid",
+         "downsampling.downsampling_1.conv1.padding: must be 'same'"),
+        ("downsampling.downsampling_2.conv2.filters", 5,
+         "downsampling.downsampling_2.conv2.filters: must be that of conv1, 32. Received: 5"),
+        ("downsampling.downsampling_3", None,
+         "downsampling.downsampling_3: is missing; there are 3 blocks"),
+        ("downsampling.downsampling_1.dropout.rate", 1,
+         "downsampling.downsampling_1.dropout.rate: must be less than 1"),
+        ("downsampling.other", {"conv1": _conv(4), "conv2": _conv(4)},
+         "downsampling.other: must be called downsampling_1 and so on"),
+        ("upsampling.upsampling4.convt.strides", [1, 2],
+         "upsampling.upsampling4.convt.strides: must be the pool_size of downsampling.downsampling_1, [2,"),
+        ("upsampling.upsampling4.convt.kernel_size", 1,
+         "upsampling.upsampling4.convt.kernel_size: must not be smaller than strides [2, 2]"),
+        ("upsampling.upsampling4", None, "upsampling: must have as many blocks as downsampling (4)"),
+        ("valley", None, "valley: is missing"),
+        ("valley.conv2.activation", "wow", "valley.conv2.activation: must be"),
+        ("output.num_classes", 3, "output.num_classes: must be at most 2. Received: 3"),
+        ("sample_rate", 5, "sample_rate: must be at least 4000. Received: 5"),
+    ],
+)  # fmt: skip
+def test_errors_of_the_old_dictionary_name_the_old_key(path: str, value: Any, message: str) -> None:
+    old = copy.deepcopy(old_dictionary())
+    node = old
+    *parents, last = path.split(".")
+    for part in parents:
+        node = node[part]
+    if value is None:
+        del node[last]
+    else:
+        node[last] = value
+    with pytest.raises(SpecError) as caught:
+        parse_spec(old, source="old.json")
+    assert str(caught.value).startswith(f"old.json: {message}")
+
+
+def test_what_only_the_whole_network_shows_is_named_by_the_old_key() -> None:
+    old = old_dictionary()
+    for block in old["downsampling"].values():
+        block["max_pool"]["pool_size"] = (2, 60)
+    for block in old["upsampling"].values():
+        block["convt"].update(strides=(2, 60), kernel_size=(2, 60))
+    with pytest.raises(SpecError, match=r"^spec: downsampling\.downsampling_2: a stride or pool of 60"):
+        parse_spec(old)
+
+
+# --- training to a denoised file, on small copies -----------------------------------------------------------
+
+
+def small(name: str, divisor: int, **training: Any) -> ModelSpec:
+    """A recipe with fewer filters, made for a few seconds of training."""
+    data = spec_to_dict(load_recipe(name))
+    parts = [*data["encoder"], *data["bottleneck"]["stages"], *data["decoder"]]
+    for stage in parts:
+        stage["filters"] = max(2, stage["filters"] // divisor)
+    data["training"].update(
+        batch_size=4, crop_s=1.0, epochs=2, steps_per_epoch=20, schedule="constant", learning_rate=0.005,
+        ema_momentum=0.8, scored_mixtures=0, **training,
+    )  # fmt: skip
+    return parse_spec(data)
+
+
+def batches(rate: int, first: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless batches of 4 × 1 s of speech in noise 0 to 10 dB below it."""
+    voices = [voice(4, rate, seed=seed) for seed in range(6)]
+    number = first
+    while True:
+        rng = np.random.default_rng(number)
+        starts = rng.integers(0, 3 * rate, 4)
+        clean = np.stack([voices[rng.integers(6)][start : start + rate] for start in starts])
+        noise = np.stack([hiss(1, rate, seed=number * 4 + i) for i in range(4)])
+        yield clean + noise * rng.uniform(0.5, 1.5, (4, 1)).astype(np.float32), clean
+        number += 1
+
+
+SMALL = {
+    "noise-unet": (4, {}),
+    "additive-autoencoder": (8, {}),
+    "dropout-unet": (4, {}),
+    "dropout-unet-complex": (4, {}),
+}
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def run_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    divisor, training = SMALL[request.param]
+    spec = small(request.param, divisor, **training)
+    run = tmp_path_factory.mktemp(request.param)
+    state = prepare_run(run, spec, resume=False)
+    held_out = next(batches(spec.sample_rate, 10_000))
+    fit(spec, batches(spec.sample_rate), held_out, run=run, state=state, tensorboard=False)
+    return run
+
+
+def test_after_training_a_published_one_is_better_than_its_input(run_folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "mine"
+    assert publish(run_folder, target, description="a test", licence="MIT", data=["made up"]) < 1e-4
+    network, spec = load_keras_model(target)
+    assert spec.is_fitted
+    rate = spec.sample_rate
+    clean = np.concatenate([voice(3, rate, seed=3), voice(2.3, rate, seed=4)])
+    noisy = clean + hiss(5.3, rate, seed=77)
+    denoised = Denoiser.from_preset(target).denoise(noisy, rate)
+    gained = [score_pair(clean, x, rate, metrics=["si_sdr_db"])["si_sdr_db"] for x in (noisy, denoised)]
+    assert gained[1] > gained[0] + 1
+
+    # In blocks it is what Keras makes of the whole, wherever the blocks are cut.
+    transform = SpectralTransform(
+        n_fft=spec.stft.n_fft, hop_length=spec.stft.hop_length,
+        win_length=spec.stft.window_samples, window=spec.stft.window,
+    )  # fmt: skip
+    spectrum = network(transform.stft(keras.ops.convert_to_tensor(noisy[None])), training=False)
+    whole = to_numpy(transform.istft(spectrum, noisy.size))[0]
+    np.testing.assert_allclose(denoised, whole, atol=2e-3 * np.abs(whole).max())
+
+
+def test_any_rate_length_and_channel_count_goes_through(run_folder: Path, tmp_path: Path) -> None:
+    publish(run_folder, tmp_path / "mine", description="", licence="MIT", data=[])
+    denoiser = Denoiser.from_preset(tmp_path / "mine")
+    for rate, n_samples, channels in ((44100, 50_001, 2), (48000, 777, 1), (8000, 1, 3), (22050, 40_000, 1)):
+        audio = 0.1 * np.random.default_rng(0).standard_normal((n_samples, channels)).astype(np.float32)
+        denoised = denoiser.denoise(audio, rate)
+        assert denoised.shape == audio.shape
+        assert np.isfinite(denoised).all()
+    silence = np.zeros((9000, 1), np.float32)
+    np.testing.assert_array_equal(denoiser.denoise(silence, 16000), silence)
+
+
+def test_what_was_measured_is_kept(run_folder: Path, tmp_path: Path) -> None:
+    """In the run's spec and the published one; a resumed run doesn't measure again."""
+    spec = load_spec(run_folder / "spec.yaml")
+    assert spec.is_fitted
+    if spec.input.scaling is None:
+        pytest.skip("this network has a fixed scaling")
+    recipe = load_recipe("noise-unet")
+    assert not recipe.is_fitted
+    scaling = spec.input.scaling
+    assert scaling.mean_db is not None
+    noisy = np.concatenate([batch[0] for _, batch in zip(range(16), batches(8000), strict=False)])
+    transform = SpectralTransform(n_fft=254, hop_length=63, win_length=254, window="hann")
+    features: Any = SpectrumFeatures(
+        representation="decibel", compression=1.0, range_db=(-80, 0), scaling=(0.0, 1.0)
+    )
+    levels = to_numpy(features(transform.stft(keras.ops.convert_to_tensor(noisy))))
+    assert scaling.mean_db == pytest.approx(levels.mean(), abs=0.02)
+    within = np.abs((levels - scaling.mean_db) / scaling.scale_db) <= 1
+    assert within.mean() == pytest.approx(0.999, abs=2e-4)
+
+    unfitted = small("noise-unet", 4).model_copy(update={"training": spec.training})
+    state = prepare_run(run_folder, unfitted, resume=True)
+    assert load_spec(run_folder / "spec.yaml") == spec
+    before = (run_folder / "spec.yaml").read_bytes()
+    fit(unfitted, iter(()), next(batches(8000)), run=run_folder, state=state, tensorboard=False)
+    assert (run_folder / "spec.yaml").read_bytes() == before
+    assert same_network(unfitted, spec)
+    other = scaling.model_copy(update={"mean_db": -1.0})
+    moved = spec.model_copy(update={"input": spec.input.model_copy(update={"scaling": other})})
+    assert not same_network(moved, spec)
+
+
+def test_fine_tuning_takes_the_scaling_of_the_published_model(tmp_path: Path) -> None:
+    spec = small("noise-unet", 8)
+    run = tmp_path / "first"
+    state = prepare_run(run, spec, resume=False)
+    fit(spec, batches(8000), next(batches(8000, 99)), run=run, state=state, tensorboard=False)
+    publish(run, tmp_path / "mine", description="", licence="MIT", data=[])
+    clean, noise = write_corpus(tmp_path)
+    data = spec_to_dict(spec)
+    data["training"].update(epochs=1, steps_per_epoch=2, validation_mixtures=2)
+    (tmp_path / "spec.json").write_text(json.dumps(data))
+    command = ["train", "--clean", str(clean), "--noise", str(noise), "--out", str(tmp_path / "tuned"),
+               "--spec", str(tmp_path / "spec.json"), "--from-preset", str(tmp_path / "mine"),
+               "--workers", "0"]  # fmt: skip
+    assert main(command) == 0
+    assert load_spec(tmp_path / "tuned" / "spec.yaml").input == load_spec(run / "spec.yaml").input
+    assert load_spec(tmp_path / "tuned" / "spec.yaml").output == load_spec(run / "spec.yaml").output
+
+
+def test_recipes_are_trained_and_published_by_their_commands(tmp_path: Path) -> None:
+    """The smallest of them as it is shipped, from two folders to a denoised file."""
+    clean, noise = write_corpus(tmp_path)
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+    def command(*arguments: str | Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "audenoise", *map(str, arguments)],
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    command("train", "--clean", clean, "--noise", noise, "--spec", "dropout-unet", "--out", tmp_path / "run",
+            "--epochs", "1", "--steps-per-epoch", "2", "--batch-size", "2", "--workers", "0")  # fmt: skip
+    command("publish", tmp_path / "run", tmp_path / "mine", "--licence", "MIT")
+    source = clean / "b" / "stereo.flac"
+    command("predict", source, "-o", tmp_path / "out.flac", "--model", tmp_path / "mine")
+    assert (tmp_path / "out.flac").stat().st_size > 1000

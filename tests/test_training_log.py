@@ -1,0 +1,158 @@
+"""What a training measures on held-out examples, by what it chooses, and what it still knows after a kill."""
+
+import csv
+import functools
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from training_batches import RATE, batches, tiny, validation
+
+from audenoise import metrics
+from audenoise.architectures import build_network
+from audenoise.callbacks import RunState
+from audenoise.errors import SpecError, TrainingError
+from audenoise.training import DenoisingModel, fit, prepare_run
+from audenoise.validation import ValidationScores
+
+quietly = functools.partial(fit, tensorboard=False, verbose=0)
+NEEDS = {"val_estoi": "pystoi", "val_pesq_wb": "pesq"}
+
+
+def rows_of(run: Path) -> list[dict[str, str]]:
+    with (run / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def train(run: Path, spec: Any, *, resume: bool = False, report: Any = None) -> RunState:
+    state = prepare_run(run, spec, resume=resume)
+    quietly(spec, batches(spec, state.epoch), validation(), run=run, state=state, report=report)
+    return state
+
+
+# --- metrics ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ema_momentum", [0.0, 0.8])
+def test_the_log_has_the_metrics_of_the_weights_that_are_kept(ema_momentum: float, tmp_path: Path) -> None:
+    spec, lines = tiny(epochs=1, scored_mixtures=4, ema_momentum=ema_momentum), []
+    train(tmp_path, spec, report=lines.append)
+    network = build_network(spec)
+    network.load_weights(tmp_path / "best.weights.h5")
+    noisy, clean = (part[:4] for part in validation())
+    denoised = DenoisingModel(network, spec).denoise(noisy)
+    assert denoised.shape == noisy.shape
+    functions = {
+        "val_si_sdr_db": lambda c, e: metrics.si_sdr_db(c, e),
+        "val_estoi": lambda c, e: metrics.estoi(c, e, RATE),
+        "val_pesq_wb": lambda c, e: metrics.pesq_wideband(c, e, RATE),
+    }
+    (row,) = rows_of(tmp_path)
+    for name, function in functions.items():
+        if name in NEEDS and importlib.util.find_spec(NEEDS[name]) is None:
+            assert name not in row
+            continue
+        expected = np.mean([function(c, e) for c, e in zip(clean, denoised, strict=True)])
+        assert float(row[name]) == pytest.approx(expected, abs=2e-3), name
+    assert lines[0].startswith("noisy input of 4 validation examples: SI-SDR ")
+    before = float(np.mean([metrics.si_sdr_db(c, n) for c, n in zip(clean, noisy, strict=True)]))
+    assert f"SI-SDR {before:.2f} dB" in lines[0]
+    after = float(row["val_si_sdr_db"])
+    assert f"with SI-SDR {after:.2f} dB ({after - before:+.2f})" in lines[-1]
+
+
+def test_metrics_without_their_package_are_left_out_and_said_once(tmp_path: Path, monkeypatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name in ("pesq", "pystoi") else found(name, *rest),
+    )
+    lines: list[str] = []
+    train(tmp_path, tiny(epochs=2, steps_per_epoch=2), report=lines.append)
+    assert [line for line in lines if "validation measures" in line] == [
+        "validation measures no ESTOI (pystoi) and no PESQ (pesq): pip install audenoise[metrics]"
+    ]
+    assert all("val_si_sdr_db" in row and not set(NEEDS) & set(row) for row in rows_of(tmp_path))
+    with pytest.raises(SpecError, match=r"training\.best_by: pesq can't be measured here"):
+        train(tmp_path / "other", tiny(best_by="pesq"))
+
+
+def test_no_scored_mixtures_means_the_loss_alone(tmp_path: Path) -> None:
+    lines: list[str] = []
+    train(tmp_path, tiny(epochs=1, steps_per_epoch=2, scored_mixtures=0), report=lines.append)
+    assert not any("si_sdr" in name for name in rows_of(tmp_path)[0])
+    assert len(lines) == 1
+    assert "SDR" in lines[0]
+
+
+def test_examples_that_cannot_be_measured_are_passed_over() -> None:
+    rng = np.random.default_rng(0)
+    clean = rng.standard_normal((5, RATE)).astype(np.float32)
+    noisy = clean + 0.1 * rng.standard_normal((5, RATE)).astype(np.float32)
+    clean[0] = 0  # noise alone
+    noisy[2] = clean[2]  # nothing to take out: its ratio is infinite
+    scores = ValidationScores(noisy, clean, RATE, count=2)
+    np.testing.assert_array_equal(scores.noisy, noisy[[1, 3]])
+    expected = np.mean([metrics.si_sdr_db(clean[i], noisy[i]) for i in (1, 3)])
+    assert scores.baseline["si_sdr_db"] == pytest.approx(expected)
+    silent = scores.score(np.zeros_like(scores.noisy))
+    assert np.isnan(silent["si_sdr_db"])
+    lines: list[str] = []
+    nothing = ValidationScores(noisy, np.zeros_like(noisy), RATE, count=2, report=lines.append)
+    assert nothing.baseline == nothing.score(noisy) == {}
+    assert lines[-1] == "validation by the loss alone: no held-out example has speech to measure"
+
+
+def test_the_best_epoch_can_be_that_of_a_metric(tmp_path: Path) -> None:
+    spec = tiny(epochs=4, steps_per_epoch=6, best_by="si_sdr", learning_rate=0.05)
+    state = train(tmp_path, spec)
+    rows = rows_of(tmp_path)
+    scores = [float(row["val_si_sdr_db"]) for row in rows]
+    assert state.best_epoch == 1 + int(np.argmax(scores))
+    assert state.best_score == pytest.approx(max(scores))
+    assert state.best_loss == pytest.approx(float(rows[state.best_epoch - 1]["val_loss"]))
+    # Another measure can't be compared with it: the next epoch is the best so far.
+    resumed = prepare_run(tmp_path, tiny(epochs=5, steps_per_epoch=6, learning_rate=0.05), resume=True)
+    assert (resumed.best_loss, resumed.best_score) == (None, None)
+
+
+# --- after a resume -----------------------------------------------------------------------------------------
+
+
+def test_a_plateau_is_counted_across_a_resume(tmp_path: Path) -> None:
+    # So low a rate that the loss stands still: after the first epoch, two without progress, then half of it.
+    still = {"schedule": "plateau", "plateau_patience": 2, "learning_rate": 1e-5, "warmup_steps": 0}
+    still |= {"steps_per_epoch": 2, "ema_momentum": 0, "scored_mixtures": 0}
+    straight, parts = tmp_path / "straight", tmp_path / "parts"
+    train(straight, tiny(epochs=6, **still))
+    for epochs in (2, 3, 6):
+        train(parts, tiny(epochs=epochs, **still), resume=epochs > 2)
+        stored = json.loads((parts / "state.json").read_text())["plateau"]
+        assert stored["wait"] == {2: 1, 3: 0, 6: 1}[epochs]
+    rates = [[float(row["learning_rate"]) for row in rows_of(run)] for run in (straight, parts)]
+    assert rates[0] == pytest.approx([1e-5, 1e-5, 1e-5, 0.5e-5, 0.5e-5, 0.25e-5])
+    assert rates[1] == pytest.approx(rates[0])
+
+
+def test_runs_of_older_versions_go_on_with_all_their_columns(tmp_path: Path) -> None:
+    train(tmp_path, tiny(epochs=1, steps_per_epoch=2, scored_mixtures=0))
+    state = json.loads((tmp_path / "state.json").read_text())
+    for new in ("best_score", "plateau"):
+        del state[new]
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    before = (tmp_path / "log.csv").read_text()
+    train(tmp_path, tiny(epochs=3, steps_per_epoch=2), resume=True)
+    rows = rows_of(tmp_path)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [bool(row["val_si_sdr_db"]) for row in rows] == [False, True, True]
+    old = next(csv.DictReader(before.splitlines()))
+    assert {name: rows[0][name] for name in old} == old
+    assert -1 < float(rows[2]["val_loss"]) < 10
+    (tmp_path / "log.csv").write_text("my,own\nnotes,here\n")
+    with pytest.raises(TrainingError, match=r"log\.csv: is no log of a training"):
+        train(tmp_path, tiny(epochs=4, steps_per_epoch=2), resume=True)
+    assert (tmp_path / "log.csv").read_text() == "my,own\nnotes,here\n"
