@@ -25,6 +25,7 @@ DEFAULT_METRICS = ("pesq_wb", "estoi", "si_sdr_db", "dnsmos")
 
 _MIN_STOI_S = (256 + 29 * 128) / 10_000  # 30 frames of 256 samples, hop 128, at the 10 kHz where STOI works
 _MIN_PESQ_S = 0.25
+_MAX_PESQ_S = 60.0  # its code has room for 50 utterances and writes beyond it without a check
 _PERCEPTUAL_RATE = 16_000  # the rate of wideband PESQ and of DNSMOS
 _CORRELATION_BLOCK = 1 << 18
 _DNSMOS_WINDOW = 144_160  # 9.01 s at 16 kHz
@@ -201,7 +202,8 @@ def pesq_wideband(reference: AudioVector, estimate: AudioVector, sample_rate: in
     Raises
     ------
     SignalError
-        If the lengths differ, a sample isn't finite, either signal is silent, shorter than 0.25 s, or PESQ
+        If the lengths differ, a sample isn't finite, either signal is silent, shorter than 0.25 s or longer
+        than 60 s (the package would crash; `audenoise.evaluation` takes the mean over stretches), or PESQ
         finds no speech in it.
     AudenoiseError
         If pesq isn't installed.
@@ -210,6 +212,11 @@ def pesq_wideband(reference: AudioVector, estimate: AudioVector, sample_rate: in
     _not_silent(estimate, "estimate")
     _valid_rate(sample_rate)
     _long_enough(reference, math.ceil(_MIN_PESQ_S * sample_rate), "PESQ")
+    if reference.size > _MAX_PESQ_S * sample_rate:
+        raise SignalError(
+            f"PESQ takes at most {_MAX_PESQ_S:g} s; score stretches of a longer recording. "
+            f"Received: {reference.size / sample_rate:.1f} s"
+        )
     package = _metrics_package("pesq")
     reference = _to_perceptual_rate(reference, sample_rate)
     estimate = _to_perceptual_rate(estimate, sample_rate)

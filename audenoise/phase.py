@@ -36,7 +36,8 @@ class PhaseStream:
         self, *, n_fft: int, hop_length: int, win_length: int, window: str, channels: int, block_frames: int
     ) -> None:
         self._sizes = {"n_fft": n_fft, "hop_length": hop_length, "win_length": win_length, "window": window}
-        self._context = 2 * -(-win_length // hop_length)
+        self._overlap = -(-win_length // hop_length) - 1  # frames that begin before one has ended
+        self._context = 2 * (self._overlap + 1)
         self._block = block_frames
         self._shape = (channels, n_fft // 2 + 1, 0)
         self.delay_frames = self._block + self._context - 1
@@ -65,23 +66,29 @@ class PhaseStream:
     def _take(self, n_frames: int) -> np.ndarray:
         past = self._n_past
         shown = self._frames[..., : past + n_frames + self._context]
-        self._frames[..., past : past + n_frames] = self._fitted(shown, past)[..., past : past + n_frames]
+        # What reaches beyond the frames that are known counts as silence, which is only true at the end.
+        cut_off = self._overlap if shown.shape[2] > past + n_frames else 0
+        fitted = self._fitted(shown, past, cut_off)
+        self._frames[..., past : past + n_frames] = fitted[..., past : past + n_frames]
         sent = self._frames[..., past : past + n_frames].copy()
         dropped = max(0, past + n_frames - self._context)
         self._frames = self._frames[..., dropped:]
         self._n_past = past + n_frames - dropped
         return sent
 
-    def _fitted(self, spectrum: np.ndarray, n_past: int) -> np.ndarray:
+    def _fitted(self, spectrum: np.ndarray, n_first: int, n_last: int) -> np.ndarray:
+        """Phases of all but the first and last frames, which stay."""
         n_samples = (spectrum.shape[2] + 1) * self._sizes["hop_length"] - self._sizes["win_length"]
         if n_samples < 1:
             return spectrum
-        magnitude, past = np.abs(spectrum), spectrum[..., :n_past]
+        magnitude, first, last = np.abs(spectrum), slice(n_first), slice(spectrum.shape[2] - n_last, None)
+        given = spectrum
         previous = np.zeros_like(spectrum)
         for _ in range(N_ITERATIONS):
             consistent = stft(istft(spectrum, n_samples=n_samples, **self._sizes), **self._sizes)
             ahead = consistent + np.float32(MOMENTUM) * (consistent - previous)
             previous = consistent
             spectrum = magnitude * ahead / np.maximum(np.abs(ahead), np.float32(1e-30))
-            spectrum[..., :n_past] = past
+            for part in (first, last):
+                spectrum[..., part] = given[..., part]
         return spectrum

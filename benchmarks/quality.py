@@ -26,6 +26,7 @@ from audenoise.evaluation import (
     evaluate,
     find_pairs,
     folder_system,
+    is_available,
     model_system,
     named_systems,
     read_labels,
@@ -41,7 +42,9 @@ def chosen_systems(arguments: argparse.Namespace) -> list[System]:
     for name in filter(None, arguments.systems.split(",")):
         if name not in SYSTEMS:
             raise AudenoiseError(f"--systems must be among {', '.join(SYSTEMS)}. Received: {name}")
-        if name != "audenoise":
+        if not is_available(name):
+            print(f"quality.py: no row {name}: pip install audenoise[benchmarks]", file=sys.stderr)
+        elif name != "audenoise":
             systems += named_systems([name])
         elif arguments.model:
             systems += [model_system(model, name=f"audenoise {model}") for model in arguments.model]

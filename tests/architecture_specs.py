@@ -34,6 +34,51 @@ SPECS: dict[str, dict[str, Any]] = {
         ],
         "bottleneck": {"kind": "convolution", "stages": [{"filters": 8, "kernel": [3, 3], "dropout": 0.3}]},
     },
+    "scaled_decibel_noise": {  # a stage behind the decoder, and dropout inside a stage
+        "stft": STFT, "causal": False, "upsampling": "nearest",
+        "input": {"representation": "decibel", "scaling": {"mean_db": -46, "scale_db": 50}},
+        "output": {
+            "kind": "noise", "activation": "tanh", "scaling": {"mean_db": 6, "scale_db": 82},
+            "stages": [{"filters": 2, "kernel": [3, 3], "activation": "leaky_relu"}],
+        },
+        "encoder": [
+            {"filters": 4, "kernel": [3, 3], "pool": [2, 2], "convolutions": 2, "dropout": 0.2,
+             "dropout_position": "inside"},
+        ],
+        "bottleneck": {"kind": "convolution", "stages": [{"filters": 5, "kernel": [3, 3]}]},
+        "decoder": [{"filters": 4, "kernel": [3, 3], "up_kernel": [2, 2]}],
+    },
+    "repeated_decibel_spectrogram": {
+        "stft": STFT, "causal": False, "upsampling": "repeat", "skip": {"kind": "add", "position": "after"},
+        "input": {"representation": "decibel", "range_db": [-120, 0]},
+        "output": {"kind": "spectrogram", "activation": "sigmoid", "kernel": [3, 3]},
+        "encoder": [{"filters": 4, "kernel": [3, 3], "pool": [2, 2], "activation": "relu"}],
+        "bottleneck": {"kind": "convolution", "stages": [{"filters": 5, "kernel": [3, 3]}]},
+    },
+    "repeated_strides": {
+        "stft": STFT, "upsampling": "repeat",
+        "encoder": [{"filters": 4, "kernel": [1, 5], "stride": [1, 3]}, {"filters": 6}],
+        "bottleneck": {"kind": "dilated", "channels": 6},
+    },
+    "norms_at_the_end": {
+        "stft": STFT, "causal": False, "input": {"representation": "magnitude"},
+        "output": {"kind": "magnitude_mask", "activation": "sigmoid"},
+        "encoder": [
+            {"filters": 4, "kernel": [3, 3], "pool": [2, 2], "convolutions": 2, "norm": "batch",
+             "norm_position": "end", "dropout": 0.1, "dropout_position": "inside"},
+        ],
+        "bottleneck": {"kind": "convolution", "stages": [
+            {"filters": 5, "kernel": [3, 3], "norm": "layer", "norm_position": "end", "dropout": 0.1},
+            {"filters": 5, "kernel": [2, 2]},
+        ]},
+        "decoder": [
+            {"filters": 4, "convolutions": 0, "up_kernel": [2, 2], "norm": "batch", "norm_position": "end"},
+        ],
+    },
+    "strides_before_output_stages": {
+        **BASE, "bottleneck": {"kind": "dilated", "channels": 6},
+        "output": {"stages": [{"filters": 5, "kernel": [1, 3]}]},
+    },
     "time_strides": {
         "stft": STFT, "causal": False, "output": {"kernel": [3, 1]},
         "encoder": [

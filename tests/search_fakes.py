@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training_batches import TINY
+from training_batches import TINY as TRAINED
 
 from audenoise.searches.goals import Budget, Objective
 from audenoise.searches.records import write_json
@@ -20,6 +20,10 @@ from audenoise.specs import dump_spec, parse_spec
 from audenoise.tuning.data import SearchData
 from audenoise.tuning.request import TrialRequest
 
+TINY: dict[str, Any] = {
+    **TRAINED,
+    "training": {**TRAINED["training"], "validation_mixtures": 3, "scored_mixtures": 0},
+}
 SPACE: dict[str, Any] = {
     "base": TINY,
     "search": {
@@ -88,7 +92,7 @@ def fake_trial(
               "parameters": 100 * filters, "macs_per_second": 10_000 * filters, "seconds": seconds,
               "epochs": request.spec["training"]["epochs"], "worker": request.worker}  # fmt: skip
     if filters == 3:
-        result = {"status": "failed", "message": "three filters"}
+        result = {"status": "failed", "message": "three filters", "worker": request.worker}
     write_json(request.run / "result.json", result)
     return result
 

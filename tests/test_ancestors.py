@@ -25,7 +25,16 @@ from audenoise.layers import SpectralTransform, SpectrumFeatures, to_numpy
 from audenoise.metrics import score_pair
 from audenoise.publishing import load_keras_model, publish
 from audenoise.run_folders import prepare_run
-from audenoise.specs import RECIPES, ModelSpec, load_recipe, load_spec, parse_spec, same_network, spec_to_dict
+from audenoise.specs import (
+    RECIPES,
+    ModelSpec,
+    load_recipe,
+    load_spec,
+    override_training,
+    parse_spec,
+    same_network,
+    spec_to_dict,
+)
 from audenoise.training import fit
 
 ANCESTORS = {  # parameters as Keras counts them, and those that are trained
@@ -271,48 +280,59 @@ def test_what_only_the_whole_network_shows_is_named_by_the_old_key() -> None:
 # --- training to a denoised file, on small copies -----------------------------------------------------------
 
 
-def small(name: str, divisor: int, **training: Any) -> ModelSpec:
-    """A recipe with fewer filters, made for a few seconds of training."""
-    data = spec_to_dict(load_recipe(name))
-    parts = [*data["encoder"], *data["bottleneck"]["stages"], *data["decoder"]]
-    for stage in parts:
-        stage["filters"] = max(2, stage["filters"] // divisor)
+RATE = 8000
+SMALL = {  # a divisor of the filters, and the steps of an epoch; three epochs
+    "noise-unet": (4, 30),
+    "additive-autoencoder": (4, 300),
+    "dropout-unet": (4, 20),
+    "dropout-unet-complex": (4, 50),
+}
+
+
+def small(name: str, **training: Any) -> ModelSpec:
+    """A recipe with fewer filters at 8 kHz, for seconds of training."""
+    data, (divisor, steps) = spec_to_dict(load_recipe(name)), SMALL[name]
+    for stage in [*data["encoder"], *data["bottleneck"]["stages"], *data["decoder"]]:
+        stage["filters"] //= divisor
+        stage["dropout"] /= divisor
+    if name != "noise-unet":
+        data.update(sample_rate=RATE, stft={"n_fft": 256, "hop_length": 64, "window": "hann"})
     data["training"].update(
-        batch_size=4, crop_s=1.0, epochs=2, steps_per_epoch=20, schedule="constant", learning_rate=0.005,
+        batch_size=4, crop_s=0.5, epochs=3, steps_per_epoch=steps, warmup_steps=10, learning_rate=0.003,
         ema_momentum=0.8, scored_mixtures=0, **training,
     )  # fmt: skip
     return parse_spec(data)
 
 
-def batches(rate: int, first: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless batches of 4 × 1 s of speech in noise 0 to 10 dB below it."""
-    voices = [voice(4, rate, seed=seed) for seed in range(6)]
-    number = first
+def speech(seconds: float, seed: int) -> np.ndarray:
+    """A voice in a quiet room."""
+    return voice(seconds, RATE, seed=seed) + hiss(seconds, RATE, seed=seed + 500) * np.float32(0.01)
+
+
+@functools.cache
+def _speech(seed: int) -> np.ndarray:
+    return speech(4, seed)
+
+
+def batches(first: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless batches of 4 × 0.5 s of speech in noise."""
+    number, length = first, RATE // 2
     while True:
         rng = np.random.default_rng(number)
-        starts = rng.integers(0, 3 * rate, 4)
-        clean = np.stack([voices[rng.integers(6)][start : start + rate] for start in starts])
-        noise = np.stack([hiss(1, rate, seed=number * 4 + i) for i in range(4)])
+        starts = rng.integers(0, 3 * RATE, 4)
+        clean = np.stack([_speech(int(rng.integers(6)))[start : start + length] for start in starts])
+        noise = np.stack([hiss(0.5, RATE, seed=number * 4 + i) for i in range(4)])
         yield clean + noise * rng.uniform(0.5, 1.5, (4, 1)).astype(np.float32), clean
         number += 1
 
 
-SMALL = {
-    "noise-unet": (4, {}),
-    "additive-autoencoder": (8, {}),
-    "dropout-unet": (4, {}),
-    "dropout-unet-complex": (4, {}),
-}
-
-
 @pytest.fixture(scope="module", params=SMALL)
 def run_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    divisor, training = SMALL[request.param]
-    spec = small(request.param, divisor, **training)
+    spec = small(request.param)
     run = tmp_path_factory.mktemp(request.param)
     state = prepare_run(run, spec, resume=False)
-    held_out = next(batches(spec.sample_rate, 10_000))
-    fit(spec, batches(spec.sample_rate), held_out, run=run, state=state, tensorboard=False)
+    held_out = next(batches(10_000))
+    fit(spec, batches(), held_out, run=run, state=state, tensorboard=False)
     return run
 
 
@@ -321,11 +341,10 @@ def test_after_training_a_published_one_is_better_than_its_input(run_folder: Pat
     assert publish(run_folder, target, description="a test", licence="MIT", data=["made up"]) < 1e-4
     network, spec = load_keras_model(target)
     assert spec.is_fitted
-    rate = spec.sample_rate
-    clean = np.concatenate([voice(3, rate, seed=3), voice(2.3, rate, seed=4)])
-    noisy = clean + hiss(5.3, rate, seed=77)
-    denoised = Denoiser.from_preset(target).denoise(noisy, rate)
-    gained = [score_pair(clean, x, rate, metrics=["si_sdr_db"])["si_sdr_db"] for x in (noisy, denoised)]
+    clean = np.concatenate([speech(3, 3), speech(2.3, 4)])
+    noisy = clean + hiss(5.3, RATE, seed=77)
+    denoised = Denoiser.from_preset(target).denoise(noisy, RATE)
+    gained = [score_pair(clean, x, RATE, metrics=["si_sdr_db"])["si_sdr_db"] for x in (noisy, denoised)]
     assert gained[1] > gained[0] + 1
 
     # In blocks it is what Keras makes of the whole, wherever the blocks are cut.
@@ -360,7 +379,7 @@ def test_what_was_measured_is_kept(run_folder: Path, tmp_path: Path) -> None:
     assert not recipe.is_fitted
     scaling = spec.input.scaling
     assert scaling.mean_db is not None
-    noisy = np.concatenate([batch[0] for _, batch in zip(range(16), batches(8000), strict=False)])
+    noisy = np.concatenate([batch[0] for _, batch in zip(range(16), batches(), strict=False)])
     transform = SpectralTransform(n_fft=254, hop_length=63, win_length=254, window="hann")
     features: Any = SpectrumFeatures(
         representation="decibel", compression=1.0, range_db=(-80, 0), scaling=(0.0, 1.0)
@@ -368,13 +387,13 @@ def test_what_was_measured_is_kept(run_folder: Path, tmp_path: Path) -> None:
     levels = to_numpy(features(transform.stft(keras.ops.convert_to_tensor(noisy))))
     assert scaling.mean_db == pytest.approx(levels.mean(), abs=0.02)
     within = np.abs((levels - scaling.mean_db) / scaling.scale_db) <= 1
-    assert within.mean() == pytest.approx(0.999, abs=2e-4)
+    assert 0.998 < within.mean() <= 1
 
-    unfitted = small("noise-unet", 4).model_copy(update={"training": spec.training})
+    unfitted = small("noise-unet").model_copy(update={"training": spec.training})
     state = prepare_run(run_folder, unfitted, resume=True)
     assert load_spec(run_folder / "spec.yaml") == spec
     before = (run_folder / "spec.yaml").read_bytes()
-    fit(unfitted, iter(()), next(batches(8000)), run=run_folder, state=state, tensorboard=False)
+    fit(unfitted, iter(()), next(batches()), run=run_folder, state=state, tensorboard=False)
     assert (run_folder / "spec.yaml").read_bytes() == before
     assert same_network(unfitted, spec)
     other = scaling.model_copy(update={"mean_db": -1.0})
@@ -383,10 +402,10 @@ def test_what_was_measured_is_kept(run_folder: Path, tmp_path: Path) -> None:
 
 
 def test_fine_tuning_takes_the_scaling_of_the_published_model(tmp_path: Path) -> None:
-    spec = small("noise-unet", 8)
+    spec = override_training(small("noise-unet"), {"epochs": 1, "steps_per_epoch": 2})
     run = tmp_path / "first"
     state = prepare_run(run, spec, resume=False)
-    fit(spec, batches(8000), next(batches(8000, 99)), run=run, state=state, tensorboard=False)
+    fit(spec, batches(), next(batches(99)), run=run, state=state, tensorboard=False)
     publish(run, tmp_path / "mine", description="", licence="MIT", data=[])
     clean, noise = write_corpus(tmp_path)
     data = spec_to_dict(spec)

@@ -212,6 +212,14 @@ def test_unusable_recordings_are_named_and_an_error_with_strict(folders, tmp_pat
         evaluate(torn, [], metrics=["si_sdr_db"], strict=True)
 
 
+def test_the_clean_side_may_lie_inside_the_noisy_one(folders):
+    noisy, clean = folders
+    clean.rename(noisy / "clean")
+    pairs, left = find_pairs(noisy, noisy / "clean")
+    assert [pair.name for pair in pairs] == ["a.wav", "b.wav", "sub/c.wav"]
+    assert left == []
+
+
 def test_nothing_to_score_is_an_error(folders, tmp_path):
     noisy, clean = folders
     write(tmp_path / "x/a.wav", np.zeros(RATE))

@@ -157,7 +157,8 @@ def test_short_items_are_followed_by_others(tmp_path: Path) -> None:
             ]
             best, i, start = max(fits)
             assert best > TOLERANCE_DB - 6
-            assert error_db(clean[part], pairs[i][1][start : start + n_samples]) > TOLERANCE_DB - 14
+            error = np.abs(clean[part] - pairs[i][1][start : start + n_samples])
+            assert error.max() < 1e-3 * np.abs(pairs[i][0]).max()
 
 
 # --- in which order -----------------------------------------------------------------------------------------
@@ -369,7 +370,7 @@ def test_a_side_that_is_not_what_the_description_says_is_refused(
     shutil.copytree(dataset[0], tmp_path / "copy")
     info = DatasetInfo.read(tmp_path / "copy")
     shutil.rmtree(next((tmp_path / "copy" / "train").rglob("00000002.shard")))
-    with pytest.raises(DataError, match=r"train: holds 8 items of 65 bins, and dataset\.json says 12 of 65"):
+    with pytest.raises(DataError, match=r"train: holds \d items of 65 bins, and dataset\.json says 12 of 65"):
         open_side(info, "train")
     with pytest.raises(DataError, match="no side 'valid'"):
         open_side(info, "valid")

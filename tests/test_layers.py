@@ -21,7 +21,9 @@ from audenoise.losses import (
     compressed_losses,
     denoising_losses,
     envelope_distance,
+    huber,
     negative_sdr_db,
+    squared_error,
     third_octave_bands,
 )
 from audenoise.specs import LossSpec
@@ -115,6 +117,44 @@ def test_decibel_features_are_levels_of_the_range() -> None:
     np.testing.assert_allclose(to_numpy(layer(spectrum))[0, 0, :, 0], [0, 0.25, 0.75, 1], atol=1e-5)
 
 
+def test_decibel_features_with_a_scaling_are_levels_around_its_mean() -> None:
+    spectrum = np.zeros((1, 1, 4, 2), np.float32)
+    spectrum[0, 0, :, 0] = [0.0, 1e-3, 0.1, 10.0]
+    layer = SpectrumFeatures(
+        representation="decibel", compression=1.0, range_db=(-80.0, 0.0), scaling=(-46.0, 50.0)
+    )
+    levels = np.array([-80, -60, -20, 20])
+    np.testing.assert_allclose(to_numpy(layer(spectrum))[0, 0, :, 0], (levels + 46) / 50, atol=1e-5)
+
+
+@pytest.mark.parametrize("scaling", [None, (6.0, 82.0)])
+@pytest.mark.parametrize(("representation", "domain"), [
+    ("decibel", "compressed"), ("magnitude", "compressed"), ("magnitude", "linear"),
+    ("complex", "compressed"), ("magnitude_complex", "linear"),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["noise", "spectrogram"])
+def test_what_should_be_predicted_gives_the_wanted_spectrum(
+    kind: str, representation: str, domain: str, scaling: tuple[float, float] | None
+) -> None:
+    layer = ApplyOutput(kind=kind, domain=domain, representation=representation, **PLAIN, scaling=scaling)
+    noisy = keras.ops.convert_to_tensor(noise(1, 3, 5, 2) * 0.1)
+    wanted = noisy * keras.ops.convert_to_tensor(np.linspace(0.1, 0.9, 5, dtype=np.float32)[:, None])
+    prediction = layer.predicted(noisy, wanted)
+    if representation in ("decibel", "magnitude"):  # the phase stays
+        prediction = prediction[..., None]
+    np.testing.assert_allclose(to_numpy(layer([noisy, prediction])), to_numpy(wanted), rtol=2e-3, atol=1e-6)
+
+
+def test_the_noise_in_decibel_is_what_is_subtracted() -> None:
+    noisy, clean = np.zeros((2, 1, 1, 3, 2), np.float32)
+    noisy[..., 0], clean[..., 1] = [0.1, 0.1, 1e-7], [0.01, 0.1, 1e-3]
+    layer = ApplyOutput(
+        kind="noise", domain="compressed", representation="decibel", **PLAIN, scaling=(6.0, 82.0)
+    )
+    found = to_numpy(layer.predicted(*map(keras.ops.convert_to_tensor, (noisy, clean))))
+    np.testing.assert_allclose(found[0, 0], (np.array([20, 0, -40]) - 6) / 82, atol=1e-4)
+
+
 @pytest.mark.parametrize("dilation", [1, 3])
 @pytest.mark.parametrize("depthwise", [False, True])
 @pytest.mark.parametrize("causal", [True, False])
@@ -202,6 +242,70 @@ def test_the_loss_is_the_weighted_sum_and_ignores_the_level() -> None:
         assert terms["loss"] == pytest.approx(total, rel=1e-5)
         losses.append(terms["loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_huber_and_squared_error_are_keras_own() -> None:
+    reference, estimate = noise(4, 30), noise(4, 30, seed=1) * 3
+    expected = [
+        float(to_numpy(keras.losses.Huber(1.0)(a, b))) for a, b in zip(reference, estimate, strict=True)
+    ]
+    tensors = keras.ops.convert_to_tensor(reference), keras.ops.convert_to_tensor(estimate)
+    np.testing.assert_allclose(to_numpy(huber(*tensors)), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        to_numpy(squared_error(*tensors)), np.mean((reference - estimate) ** 2, axis=1), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("level", [1.0, 0.01])
+@pytest.mark.parametrize("representation", ["decibel", "magnitude", "complex"])
+def test_losses_in_the_networks_own_terms(representation: str, level: float) -> None:
+    """Of levels in dB the difference itself; of spectra that of the compressed ones, at any level."""
+    transform = SpectralTransform(**SETTINGS)
+    clean = noise(2, 500) * np.float32(0.1 * level)
+    noisy = clean + noise(2, 500, seed=1) * np.float32(0.1 * level)
+    layer = ApplyOutput(
+        kind="spectrogram", domain="compressed", representation=representation, compression=0.3,
+        range_db=(-150.0, 0.0), scaling=(-60.0, 20.0),
+    )  # fmt: skip
+    weights = LossSpec(magnitude=0, complex=0, consistency=0, waveform=0, mse=2, huber=1)
+
+    def losses(gain: float) -> dict[str, float]:
+        terms = denoising_losses(
+            noisy, clean, transform.stft(clean * np.float32(gain)), transform=transform, weights=weights,
+            output=layer,
+        )  # fmt: skip
+        return {name: float(to_numpy(term)) for name, term in terms.items()}
+
+    assert losses(1.0)["loss"] == pytest.approx(0, abs=1e-6)
+    found = losses(0.1)
+    assert found["loss"] == pytest.approx(2 * found["mse"] + found["huber"], rel=1e-5)
+    assert found["huber"] == pytest.approx(found["mse"] / 2, rel=1e-4)  # no error beyond 1 here
+    if representation == "decibel":
+        assert found["mse"] == pytest.approx((20 / 20) ** 2, rel=1e-2)
+    else:
+        gain = 0.1 / np.sqrt(np.mean(noisy**2, axis=1))
+        spectrum = np.abs(spectral.stft(clean * gain[:, None], **SETTINGS))
+        scaled = (spectrum / spectral.make_window("sqrt_hann", 64).sum()) ** 0.3
+        error = np.mean(np.square(scaled * (1 - 0.1**0.3)))
+        assert found["mse"] == pytest.approx(error / (2 if representation == "complex" else 1), rel=1e-2)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes the gradient with TensorFlow")
+@pytest.mark.parametrize("representation", ["decibel", "magnitude", "complex"])
+def test_gradients_in_the_networks_own_terms_are_finite_in_silence(representation: str) -> None:
+    import tensorflow as tf
+
+    transform = SpectralTransform(**SETTINGS)
+    layer = ApplyOutput(kind="noise", domain="compressed", representation=representation, **PLAIN)
+    silence, spectrum = np.zeros((2, 300), np.float32), tf.Variable(transform.stft(noise(2, 300)) * 0.0)
+    weights = LossSpec(magnitude=0, complex=0, consistency=0, waveform=0, mse=1, huber=1)
+    for clean in (silence, noise(2, 300)):
+        with tf.GradientTape() as tape:
+            terms = denoising_losses(
+                silence, clean, spectrum, transform=transform, weights=weights, output=layer
+            )
+        gradient: Any = tape.gradient(terms["loss"], spectrum)
+        assert np.isfinite(gradient.numpy()).all()
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes the gradient with TensorFlow")

@@ -318,7 +318,7 @@ def test_the_rate_suits_both() -> None:
     card = FakeSoundDevice(rates={1: {44100, 48000}, 3: {16000, 32000, 44100}})
     camera, speaker = choose_device(card, "input", "3"), choose_device(card, "output", "1")
     headset = choose_device(card, "output", "2")
-    assert choose_sample_rate(card, camera, speaker, 44100) == 44100
+    assert choose_sample_rate(card, camera, speaker, wanted=44100) == 44100
     assert choose_sample_rate(card, camera, headset) == 32000
     assert choose_sample_rate(card, choose_device(card, "input", "2"), speaker) == 48000
     with pytest.raises(
@@ -326,7 +326,7 @@ def test_the_rate_suits_both() -> None:
     ):
         choose_sample_rate(card, camera, speaker)
     with pytest.raises(DeviceError, match=r"8000 Hz: .*Built-in Speaker can't.*--sample-rate"):
-        choose_sample_rate(card, headset, speaker, 8000)
+        choose_sample_rate(card, headset, speaker, wanted=8000)
 
 
 def test_channels_are_what_the_device_takes(half: Denoiser) -> None:

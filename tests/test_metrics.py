@@ -238,6 +238,13 @@ def test_missing_package_names_the_extra(monkeypatch, speech_like, package):
         metrics.score_pair(speech_like, speech_like, RATE, metrics=[name])
 
 
+def test_pesq_refuses_what_would_crash_its_package():
+    pytest.importorskip("pesq")
+    noise = np.random.default_rng(10).standard_normal(61 * RATE)
+    with pytest.raises(SignalError, match=r"at most 60 s.*Received: 61\.0 s"):
+        metrics.pesq_wideband(noise, noise, RATE)
+
+
 def test_missing_packages_are_told_by_metric(monkeypatch):
     monkeypatch.setattr(metrics, "_is_installed", lambda package: package != "pystoi")
     assert metrics.missing_packages() == {"stoi": "pystoi", "estoi": "pystoi"}

@@ -86,7 +86,7 @@ def test_a_stored_result_is_found():
 
 
 @pytest.mark.parametrize(
-    ("name", "n_pictures", "n_players"), zip(NOTEBOOKS, (9, 3, 5), (16, 4, 12), strict=True)
+    ("name", "n_pictures", "n_players"), [(NOTEBOOKS[0], 9, 16), (NOTEBOOKS[1], 3, 4), (NOTEBOOKS[2], 5, 12)]
 )
 def test_a_notebook_runs(name, n_pictures, n_players, tmp_path, monkeypatch):
     # What Jupyter and the notebook write stays here, and nothing is fetched.
@@ -109,10 +109,8 @@ def test_a_notebook_runs(name, n_pictures, n_players, tmp_path, monkeypatch):
     assert python.outputs[0].text.strip() == sys.executable
     outputs = [output for cell in cells for output in cell.outputs]
     data = [output.get("data", {}) for output in outputs]
-    # A figure that is not drawn shows its address.
-    assert [
-        each["text/plain"] for each in data if "Figure" in each.get("text/plain", "") and len(each) < 2
-    ] == []
+    # A figure that isn't shown leaves its address.
+    assert [each for each in data if list(each) == ["text/plain"] and "Figure" in each["text/plain"]] == []
     pictures = [
         imread(io.BytesIO(base64.b64decode(each["image/png"]))) for each in data if "image/png" in each
     ]
@@ -120,7 +118,7 @@ def test_a_notebook_runs(name, n_pictures, n_players, tmp_path, monkeypatch):
     assert all(picture.shape[1] > 800 and picture[..., :3].std() > 0.05 for picture in pictures)
     assert sum("<audio" in each.get("text/html", "") for each in data) == n_players
     text = "".join(output.text for output in outputs if output.output_type == "stream")
-    assert "Warning" not in text
+    assert "warning" not in text.lower()
     assert sorted(path.name for path in FOLDER.iterdir() if path.name != "__pycache__") == sorted(
         [*NOTEBOOKS, "material.py"]
     )

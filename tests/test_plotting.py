@@ -170,7 +170,7 @@ def test_importing_leaves_pyplot_and_its_backend_alone():
 
 
 def panel_values(draw, *audio: np.ndarray, **options) -> np.ma.MaskedArray:
-    return np.ma.asarray(draw(Figure().subplots(), *audio, RATE, **options).get_array())
+    return np.ma.asarray(draw(Figure().subplots(), *audio, sample_rate=RATE, **options).get_array())
 
 
 def test_a_mask_is_the_gain_that_was_applied():
@@ -180,7 +180,7 @@ def test_a_mask_is_the_gain_that_was_applied():
     tone = sine(1000, 1.0) + 1e-6 * noisy
     gains = panel_values(plotting.plot_mask, tone, 0.5 * tone)
     assert gains[32].mean() == pytest.approx(-6.02, abs=0.01)
-    assert gains.mask[100:].all()  # 100 dB below the tone there is nothing to keep
+    assert np.ma.getmaskarray(gains)[100:].all()  # 100 dB below the tone there is nothing to keep
 
 
 def test_phase_is_drawn_in_degrees_and_as_a_distance():
@@ -202,7 +202,7 @@ def test_phase_of_any_length_has_no_more_columns_than_can_be_drawn(n_samples):
 def test_what_cannot_be_compared_is_refused():
     axes, audio = Figure().subplots(), np.ones(100)
     with pytest.raises(SignalError, match="100 samples"):
-        plotting.plot_mask(axes, audio, np.ones(99), RATE)
+        plotting.plot_mask(axes, audio, np.ones(99), sample_rate=RATE)
     with pytest.raises(SignalError, match="100 samples"):
         plotting.plot_phase(axes, audio, RATE, reference=np.ones(99))
     with pytest.raises(SignalError, match="one channel"):
@@ -249,11 +249,15 @@ def test_changes_are_ranked_with_the_largest_rise_on_top():
 
 def test_figures_are_what_the_files_show(tmp_path):
     log = tmp_path / "log.csv"
-    log.write_text("epoch,loss,val_loss\n0,1.0,1.2\n1,0.5,0.9\n")
-    figure = plotting.training_curves_figure(log)
+    log.write_text("epoch,other,loss,val_loss\n0,3,1.0,1.2\n1,4,0.5,0.9\n")
+    assert [axes.get_title("left") for axes in plotting.training_curves_figure(log).axes] == ["loss", "other"]
+    figure = plotting.training_curves_figure(log, quantities=["loss", "absent"])
+    assert len(figure.axes) == 1
+    with pytest.raises(DataError, match="no column of absent"):
+        plotting.training_curves_figure(log, quantities=["absent"])
     (training, validation) = figure.axes[0].get_lines()
-    assert list(training.get_ydata()) == [1.0, 0.5]
-    assert list(validation.get_ydata()) == [1.2, 0.9]
+    np.testing.assert_array_equal(training.get_ydata(), [1.0, 0.5])
+    np.testing.assert_array_equal(validation.get_ydata(), [1.2, 0.9])
     triple = plotting.AudioTriple("t", sine(500, 1.0), sine(700, 1.0), sine(500, 1.0) + sine(700, 1.0))
     plotting.plot_triples([triple], RATE, tmp_path / "triples.png")
     assert len([axes for axes in plotting.triples_figure([triple], RATE).axes if axes.images]) == 3

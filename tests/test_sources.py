@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -315,10 +316,12 @@ def test_the_strongest_channel_is_taken(tmp_path: Path) -> None:
 def test_decoded_noise_is_kept_and_shared(tmp_path: Path) -> None:
     source = one(write(tmp_path / "a.wav", hiss(1, 8000, seed=1), 8000))
     cache = DecodedCache(tmp_path / "cache", RATE)
-    first = cache.samples(3, source)
-    np.testing.assert_array_equal(first, read_excerpt(source, 0, RATE, sample_rate=RATE))
+    whole = read_excerpt(source, 0, RATE, sample_rate=RATE)
+    np.testing.assert_array_equal(cache.cut(3, source, 0, RATE), whole)
     source.path.unlink()
-    np.testing.assert_array_equal(DecodedCache(tmp_path / "cache", RATE).samples(3, source), first)
+    again = DecodedCache(tmp_path / "cache", RATE)
+    np.testing.assert_array_equal(again.cut(3, source, 700, 1000), whole[700:1700])
+    np.testing.assert_array_equal(again.cut(3, source, RATE - 10, 1000), whole[-10:])
 
 
 # Pairs
@@ -609,7 +612,7 @@ def test_mixtures_of_a_piece_all_have_another_noise(corpus) -> None:
 
 def test_an_item_depends_on_its_slot_alone(corpus, tmp_path: Path) -> None:
     """Neither on what was made before, nor on where decoded noise is kept."""
-    everything = dict.fromkeys(set(DEGRADATIONS) - {"clean_only", "noise_only"}, 0.5)
+    everything: dict[str, Any] = dict.fromkeys(set(DEGRADATIONS) - {"clean_only", "noise_only"}, 0.5)
     slots = [slot_of(i % 3, i // 3, 5) for i in range(12)]
     forwards = mixer(corpus, **everything)
     backwards = mixer(corpus, **everything)

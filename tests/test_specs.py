@@ -119,6 +119,16 @@ def test_overrides_are_checked_and_leave_the_rest() -> None:
         ("training.learning_rate", float("inf"), "training.learning_rate: "),
         ("training.crop_s", 0.01, "training.crop_s: must be at least one window (0.032 s). Received: 0.01"),
         ("name", "../escape", "name: "),
+        ("encoder.0.convolutions", 0, "encoder[0].convolutions: must be at least 1. Received: 0"),
+        ("encoder.1", {"filters": 4, "dropout": 0.1, "dropout_position": "inside"},
+         "encoder[1].dropout_position: inside needs at least 2 convolutions"),
+        ("bottleneck", {"kind": "convolution", "stages": [{"filters": 8, "convolutions": 0}]},
+         "bottleneck.stages[0].convolutions: must be at least 1"),
+        ("output.stages", [{"filters": 4, "pool": [1, 2]}],
+         "output.stages[0].pool: a stage of the output keeps its size"),
+        ("output.phase", "griffin_lim", "output.phase: griffin_lim is for outputs without a phase"),
+        ("loss.huber", -1, "loss.huber: must be at least 0"),
+        ("training.optimizer", "sgd", "training.optimizer: must be"),
         ("decoder", [{"filters": 4}], "decoder: must have as many stages as encoder (3). Received: 1"),
         ("decoder", [{"filters": 4}, {"filters": 4, "kernel": [1, 4], "stride": [1, 2]}, {"filters": 4}],
          "decoder[1].stride: is taken from the encoder"),
@@ -155,6 +165,13 @@ def test_what_looks_ahead_needs_causal_false(data: dict[str, Any], key: str) -> 
         parse_spec(data)
     assert str(caught.value).startswith(f"spec: {key}")
     assert not parse_spec({**data, "causal": False}).causal
+
+
+def test_repeating_has_no_kernel() -> None:
+    data = changed("encoder.0.up_kernel", [1, 8])
+    with pytest.raises(SpecError, match=r"^spec: upsampling: repeat has no up_kernel"):
+        parse_spec({**data, "upsampling": "repeat"})
+    assert parse_spec({**SMALL, "upsampling": "repeat"}).upsampling == "repeat"
 
 
 @pytest.mark.parametrize("data", [None, [], "text", 3, {"encoder": {2.5: "a"}}])

@@ -14,10 +14,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from recordings import write_corpus
-from search_fakes import SPACE, DeadlyData, fake_trial, no_data, score_of, settings_of
-from training_batches import TINY
+from search_fakes import SPACE, TINY, DeadlyData, fake_trial, no_data, score_of, settings_of
 
 import audenoise.tuning.hypermodel
 import audenoise.tuning.oracles
@@ -40,7 +40,7 @@ from audenoise.tuning.hypermodel import cost_of
 from audenoise.tuning.request import TrialRequest
 from audenoise.tuning.search import Role, find_role, search
 from audenoise.tuning.settings import make_oracle, planned
-from audenoise.tuning.trial_run import train_and_score
+from audenoise.tuning.trial_run import open_run, train_and_score
 from audenoise.tuning.trials import run_trial
 from audenoise.tuning.worker import WorkerOracle
 
@@ -216,15 +216,10 @@ def test_a_budget_that_nothing_meets_is_said(tmp_path: Path, monkeypatch: Any):
 
 
 @pytest.mark.usefixtures("quick")
-def test_bayesian_search_beats_random_search_on_a_smooth_score(tmp_path: Path):
-    best = {
-        algorithm: [
-            fake_search(tmp_path / f"{algorithm}{seed}", algorithm=algorithm, trials=24, seed=seed).best.score
-            for seed in range(2)
-        ]
-        for algorithm in ("random", "bayesian")
-    }
-    assert sum(best["bayesian"]) > sum(best["random"])
+def test_bayesian_search_learns_where_the_score_is_high(tmp_path: Path):
+    found = fake_search(tmp_path, algorithm="bayesian", trials=16)
+    scores = [score_of(spec_to_dict(settings_of().space.spec(trial.values))) for trial in found.trials]
+    assert np.mean(scores[-6:]) > np.mean(scores[:5]) + 1
 
 
 @pytest.mark.usefixtures("quick")
@@ -409,10 +404,9 @@ def test_a_trial_trains_scores_and_goes_on_from_a_shorter_one(tmp_path: Path, co
     assert [row["epoch"] for row in csv.DictReader((tmp_path / "long/log.csv").open())] == ["0", "1"]
     assert RunState.read(tmp_path / "short").epoch == 1
     # A folder that holds the run of another spec is not gone on with.
-    other = request_for(
-        tmp_path / "long", data, base={**TINY, "encoder": [{"filters": 3}]}, training={"epochs": 1}
-    )
-    assert train_and_score(other)["epochs"] == 1
+    other = request_for(tmp_path / "long", data, base={**TINY, "encoder": [{"filters": 3}]})
+    assert open_run(long).epoch == 2
+    assert open_run(other).epoch == 0
     over = request_for(tmp_path / "over", data, budget=Budget(parameters=5))
     assert train_and_score(over)["message"].startswith("over budget")
     nan = request_for(
@@ -533,20 +527,20 @@ def free_port() -> int:
 
 
 def listeners(port: int) -> set[str]:
-    """Addresses that are listened on at a port, as Linux writes them."""
+    """IPv4 addresses that are listened on at a port, as Linux writes them; gRPC wraps them into IPv6."""
     found = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:
             address, number = line.split()[1].split(":")
             if int(number, 16) == port and line.split()[3] == "0A":
-                found.add(address)
+                found.add(address.removeprefix("0000000000000000FFFF0000"))
     return found
 
 
 def test_a_killed_workers_trial_is_given_to_another(tmp_path: Path):
     out, address = tmp_path / "s", f"127.0.0.1:{free_port()}"
     common = {"trials": 8, "seconds": 0.5}
-    role = {"address": address, "lost_after_s": 3.0, "wait_s": 60.0}
+    role = {"address": address, "lost_after_s": 6.0, "wait_s": 60.0}
     chief = start(out, role={**role, "kind": "chief"}, **common)
     workers = {name: start(out, role={**role, "kind": "worker", "name": name}, **common) for name in "ab"}
 
@@ -568,7 +562,7 @@ def test_a_killed_workers_trial_is_given_to_another(tmp_path: Path):
     assert lost.read_text().split() == ["a", "b"]
     assert f"worker a is silent: trial {lost.parent.name} is given out again" in said["chief"]
     starts = Counter(len(path.read_text().split()) for path in out.glob("trials/*/starts"))
-    assert starts == {1: 7, 2: 1}
+    assert starts == {1: 7, 2: 1}, said
     assert {trial.worker for trial in found.trials} == {"a", "b"}
     assert (out / "report/best.yaml").exists()
 
@@ -576,7 +570,7 @@ def test_a_killed_workers_trial_is_given_to_another(tmp_path: Path):
 def test_a_chief_that_is_killed_and_comes_back_loses_nothing(tmp_path: Path):
     out, address = tmp_path / "s", f"127.0.0.1:{free_port()}"
     common = {"trials": 6, "seconds": 0.6}
-    role = {"address": address, "lost_after_s": 30.0, "wait_s": 60.0}
+    role = {"address": address, "lost_after_s": 60.0, "wait_s": 60.0}
     chief = start(out, role={**role, "kind": "chief"}, **common)
     worker = start(out, role={**role, "kind": "worker", "name": "a"}, **common)
     wait_for(lambda: len(list(out.glob("trials/*/starts"))) >= 2)
@@ -622,7 +616,7 @@ def test_whoever_waits_takes_over_what_the_last_worker_leaves(tmp_path: Path):
 
 def test_a_worker_without_its_chief_stops_with_one_line(tmp_path: Path):
     role = Role("worker", Address("127.0.0.1", free_port()), "a", wait_s=0.5)
-    with pytest.raises(AudenoiseError, match=r"no chief answers within 0 s; start it|within 1 s"):
+    with pytest.raises(AudenoiseError, match=r"no chief answers within 0\.5 s; start it"):
         search(settings_of(), no_data(), tmp_path / "s", role=role)
     assert not (tmp_path / "s/search.json").exists()
 

@@ -12,6 +12,7 @@ _SHORT_S = 0.0005  # resampling can cost a sample
 
 def notes_on(
     planned: Sequence[Planned],
+    *,
     results: Sequence[PartResult],
     scored: Sequence[SystemScores],
     missing: Mapping[str, str],

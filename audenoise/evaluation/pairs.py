@@ -164,10 +164,12 @@ def find_pairs(noisy: str | os.PathLike[str], clean: str | os.PathLike[str]) -> 
         if file.is_file() and folder.is_dir():
             raise DataError(f"{file}: is a file and {folder} a folder; name two files or two folders")
     sides, left = [], []
-    for root in (noisy, clean):
+    for root, other in ((noisy, clean), (clean, noisy)):
         files, doubles = files_by_stem(root)
-        sides.append(files)
         left += doubles
+        if other.is_relative_to(root):  # the other side lies in a folder of this one
+            files = {stem: path for stem, path in files.items() if not path.is_relative_to(other)}
+        sides.append(files)
     both = sorted(sides[0].keys() & sides[1].keys())
     for files, others, root in ((sides[0], sides[1], clean), (sides[1], sides[0], noisy)):
         left += [Left(str(files[stem]), f"has no twin in {root}") for stem in sorted(files.keys() - others)]

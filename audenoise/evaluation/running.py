@@ -115,7 +115,7 @@ def evaluate(
         tuple(scored),
         tuple(columns),
         tuple((each.name, each.reason) for each in gone),
-        (*notes, *notes_on(planned, results, scored, missing)),
+        (*notes, *notes_on(planned, results=results, scored=scored, missing=missing)),
     )
 
 

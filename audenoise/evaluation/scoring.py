@@ -18,7 +18,7 @@ from .systems import System, run_system
 PART_S = 120.0
 """Longest stretch that is denoised and scored at once, which bounds memory."""
 SEGMENT_S = 30.0
-"""Longest stretch that PESQ and STOI get. PESQ is made for about 10 s, and its code crashes at 2 min."""
+"""Longest stretch that PESQ and STOI get: PESQ is made for about 10 s, and breaks beyond 50 utterances."""
 LONGEST_DELAY_S = 0.3
 """Delays are looked for up to this."""
 

@@ -100,7 +100,7 @@ def choose_device(backend: Any, side: Side, wanted: str | None = None) -> Device
     raise DeviceError(f"--{side} {wanted!r} {reason}. Name one of: {shown}")
 
 
-def choose_sample_rate(backend: Any, source: Device, target: Device, wanted: int | None = None) -> int:
+def choose_sample_rate(backend: Any, source: Device, target: Device, *, wanted: int | None = None) -> int:
     """Find a rate that both devices can do: the one wanted, or the input's or the output's own.
 
     Raises
@@ -122,7 +122,7 @@ def choose_sample_rate(backend: Any, source: Device, target: Device, wanted: int
     raise DeviceError(f"{candidates[-1]} Hz: {'; '.join(problems)}. {advice}")
 
 
-def channel_count(backend: Any, side: Side, device: Device, sample_rate: int) -> int:
+def channel_count(backend: Any, side: Side, device: Device, *, sample_rate: int) -> int:
     """Channels to open: one microphone channel and two of the speaker where the device lets us choose."""
     wanted = (1, device.channels) if side == "input" else (min(2, device.channels), device.channels, 1)
     check = getattr(backend, f"check_{side}_settings")

@@ -175,22 +175,22 @@ class LiveEngine:
             self._thread.join()
             self._thread = None
 
-    def callback(self, indata: np.ndarray, outdata: np.ndarray, frames: int, _time: Any, status: Any) -> None:
+    def callback(self, indata: np.ndarray, outdata: np.ndarray, *rest: Any) -> None:
         """Take a block and give one, in the sound card's thread: sounddevice's signature.
 
         Parameters
         ----------
         indata, outdata : np.ndarray
             (frames, channels), float32. Those of the input are averaged, those of the output are equal.
-        frames : int
-        status : sounddevice.CallbackFlags
-            What the sound card has to complain about.
+        *rest
+            Number of frames, times, and the complaints of the sound card (sounddevice.CallbackFlags).
         """
         try:
+            status = rest[-1]
             if status:
                 self._overflows += bool(status.input_overflow)
                 self._underflows += bool(status.output_underflow)
-            outdata[:] = self._pass(indata, frames)[:, None]
+            outdata[:] = self._pass(indata, len(outdata))[:, None]
         except Exception as error:  # it would be printed and forgotten in the sound card's thread
             outdata.fill(0.0)
             self.error = error

@@ -103,7 +103,7 @@ def set_up(
     """
     microphone = choose_device(backend, "input", source)
     speaker = choose_device(backend, "output", target)
-    rate = choose_sample_rate(backend, microphone, speaker, sample_rate)
+    rate = choose_sample_rate(backend, microphone, speaker, wanted=sample_rate)
     engine = LiveEngine(
         denoiser,
         rate,
@@ -114,8 +114,8 @@ def set_up(
     return LiveSetup(
         microphone,
         speaker,
-        channel_count(backend, "input", microphone, rate),
-        channel_count(backend, "output", speaker, rate),
+        channel_count(backend, "input", microphone, sample_rate=rate),
+        channel_count(backend, "output", speaker, sample_rate=rate),
         engine,
     )
 

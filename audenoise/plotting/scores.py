@@ -132,7 +132,7 @@ def plot_changes(
     names : sequence of str
         Files.
     changes : sequence of (float, float)
-        Scores of each file before and after.
+        Scores of each file before and after; more is better.
     score_label : str
         With the unit.
     legend : (str, str)
@@ -149,11 +149,15 @@ def plot_changes(
     before, after = np.array([changes[i] for i in order], float).T
     rows = np.arange(len(order))
     worse = after < before
-    axes.hlines(rows, before, after, color=np.where(worse, "#d55e00", "#0072b2"), linewidth=2)
+    axes.hlines(rows, before, after, color=[LINE_COLOURS[int(each)] for each in worse], linewidth=2)
     axes.plot(before, rows, "o", color=series_style(0)["color"], markersize=5, label=legend[0])
-    axes.plot(after[~worse], rows[~worse], "s", color="#0072b2", markersize=6, label=f"{legend[1]}, better")
+    axes.plot(
+        after[~worse], rows[~worse], "s", color=LINE_COLOURS[0], markersize=6, label=f"{legend[1]}, better"
+    )
     if worse.any():
-        axes.plot(after[worse], rows[worse], "X", color="#d55e00", markersize=7, label=f"{legend[1]}, worse")
+        axes.plot(
+            after[worse], rows[worse], "X", color=LINE_COLOURS[1], markersize=7, label=f"{legend[1]}, worse"
+        )
     axes.set_yticks(rows, [shortened(names[i], 40) for i in order], parse_math=False)
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.grid(axis="x", color="0.9")

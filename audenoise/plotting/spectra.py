@@ -24,8 +24,8 @@ def plot_mask(
     axes: Axes,
     noisy: Audio,
     kept: Audio,
-    sample_rate: int,
     *,
+    sample_rate: int,
     limits_db: tuple[float, float] = MASK_RANGE_DB,
 ) -> AxesImage:
     """Draw by how much each point of a spectrogram was turned down: the level of `kept` less that of `noisy`.

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from audenoise.errors import AudenoiseError
 
 FONT_SIZE = 12.0
-LINE_COLOURS = ("#1b6ca8", "#d1495b")
+LINE_COLOURS = ("#0072b2", "#d55e00")
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; without the yellow, which is faint on white.
 # The first series is what the others are compared with. Beyond eight, the lines differ.

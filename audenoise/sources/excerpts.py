@@ -95,8 +95,8 @@ class DecodedCache:
         self.folder, self.sample_rate = folder, sample_rate
         folder.mkdir(parents=True, exist_ok=True)
 
-    def samples(self, number: int, recording: Recording) -> np.ndarray:
-        """The whole recording, float32, mapped from disk; `number` names it in this folder."""
+    def cut(self, number: int, recording: Recording, start: int, n_samples: int) -> AudioVector:
+        """Up to `n_samples` from `start` on, as far as the recording goes; `number` names it in this folder."""
         path = self.folder / f"{number}.f32"
         if not path.is_file():
             audio = read_excerpt(
@@ -108,4 +108,4 @@ class DecodedCache:
                 os.replace(partial, path)
             finally:
                 partial.unlink(missing_ok=True)
-        return np.memmap(path, np.float32, mode="r")
+        return np.fromfile(path, np.float32, n_samples, offset=4 * start)

@@ -36,6 +36,11 @@ class Item:
     row: dict[str, Any]
 
 
+def peak(audio: AudioVector) -> float:
+    """Largest magnitude."""
+    return max(float(audio.max()), -float(audio.min()))
+
+
 def _described(noisy: AudioVector, clean: AudioVector, sample_rate: int, cells: dict[str, Any]) -> Item:
     """An item with the cells that follow from its waveforms."""
     level = rms(clean)
@@ -43,10 +48,10 @@ def _described(noisy: AudioVector, clean: AudioVector, sample_rate: int, cells: 
         **cells,
         "duration_s": round(noisy.size / sample_rate, 6),
         "samples": noisy.size,
-        "noisy_peak": round(float(np.abs(noisy).max()), 6),
+        "noisy_peak": round(peak(noisy), 6),
         "clean_rms_db": round(20 * np.log10(level), 3) if level > 0 else None,
     }
-    return Item(noisy.astype(np.float32), clean.astype(np.float32), row)
+    return Item(noisy.astype(np.float32, copy=False), clean.astype(np.float32, copy=False), row)
 
 
 class PairCutter:
@@ -72,7 +77,7 @@ class PairCutter:
             return Skipped(pair.noisy.path, str(error))
         if rms(noisy) < SILENCE:
             return Skipped(pair.noisy.path, _silent(slot, rate))
-        loudest = max(float(np.abs(noisy).max()), float(np.abs(clean).max()))
+        loudest = max(peak(noisy), peak(clean))
         if loudest > 1:
             noisy, clean = noisy * np.float32(PEAK / loudest), clean * np.float32(PEAK / loudest)
         speech, noise = active_rms(clean, rate), rms(noisy - clean)
@@ -123,7 +128,7 @@ class ItemMixer:
         self._noises = NoiseDrawer(
             speech, noises, responses, mixing=mixing, sample_rate=sample_rate, seed=seed, cache=cache
         )
-        self._last_cut: tuple[tuple[int, int], AudioVector] | None = None
+        self._last_cut: tuple[tuple[int, int], AudioVector, float] | None = None
 
     def take_problems(self) -> list[Skipped]:
         """Noise and responses that had to be replaced by others since the last call."""
@@ -141,10 +146,10 @@ class ItemMixer:
         rng = np.random.default_rng([*self.seed, 2, slot.recording, slot.piece, slot.mixture])
         source, rate, spec = self.speech[slot.recording], self.sample_rate, self.mixing
         try:
-            wet = self._cut(slot)
+            wet, level = self._cut(slot)
         except AudioFileError as error:
             return Skipped(source.path, reason_of(error, source.path))
-        if rms(wet) < SILENCE:
+        if level < SILENCE:
             return Skipped(source.path, _silent(slot, rate))
         target = wet = self._vary(rng, wet)
         if rng.random() < spec.reverb:
@@ -183,15 +188,15 @@ class ItemMixer:
         noisy, target = self._level(rng, noisy, target)
         return _described(noisy, target, rate, cells)
 
-    def _cut(self, slot: Slot) -> AudioVector:
-        """The piece of speech; all mixtures of it follow one another."""
+    def _cut(self, slot: Slot) -> tuple[AudioVector, float]:
+        """The piece of speech, and its RMS; all mixtures of it follow one another."""
         key = slot.recording, slot.piece
         if self._last_cut is None or self._last_cut[0] != key:
             audio = read_excerpt(
                 self.speech[slot.recording], slot.start, slot.samples, sample_rate=self.sample_rate
             )
-            self._last_cut = key, audio
-        return self._last_cut[1]
+            self._last_cut = key, audio, rms(audio)
+        return self._last_cut[1:]
 
     def _vary(self, rng: np.random.Generator, audio: AudioVector) -> AudioVector:
         """Speech at another speed, and coloured mildly."""
@@ -218,11 +223,13 @@ class ItemMixer:
     def _level(
         self, rng: np.random.Generator, noisy: AudioVector, target: AudioVector
     ) -> tuple[AudioVector, AudioVector]:
-        loudest = max(float(np.abs(noisy).max()), float(np.abs(target).max()))
+        loudest = max(peak(noisy), peak(target))
         gain = min(1.0, PEAK / loudest) if loudest > 0 else 1.0
         if self.mixing.level_dbfs is not None:
             level = 10 ** (rng.uniform(*self.mixing.level_dbfs) / 20)
             gain = min(level / (rms(noisy) + 1e-9), PEAK / (loudest + 1e-9))
+        if gain == 1:
+            return noisy, target
         return noisy * np.float32(gain), target * np.float32(gain)
 
 

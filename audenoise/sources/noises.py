@@ -128,7 +128,8 @@ class NoiseDrawer:
                 for _ in range(_TRIES):
                     audio, offset = self._cut_noise(own, number, max(1, round(n_samples * speed)))
                     if rms(audio) > SILENCE:
-                        audio = degradation.change_speed(audio, n_samples)
+                        if audio.size != n_samples:
+                            audio = degradation.change_speed(audio, n_samples)
                         audio = recolour(own, audio, self.mixing.equalise, _COLOUR_DB)
                         offset_s = round(offset / self.sample_rate, 6)
                         return Noise(audio, source.label or "", [source.path], offset_s)
@@ -146,13 +147,12 @@ class NoiseDrawer:
         source = self.noises[number]
         length = length_at(source, self.sample_rate)
         offset = int(rng.integers(length - n_samples + 1 if length > n_samples else max(1, length)))
+        first, n = (offset, n_samples) if length > n_samples else (0, max(1, length))
         if self._cache is not None:
-            audio = self._cache.samples(number, source)
-        elif length > n_samples:
-            return read_excerpt(source, offset, n_samples, sample_rate=self.sample_rate), offset
+            audio = self._cache.cut(number, source, first, n)
         else:
-            audio = read_excerpt(source, 0, max(1, length), sample_rate=self.sample_rate)
-        return np.array(loop_to_length(audio, n_samples, offset), np.float32), offset
+            audio = read_excerpt(source, first, n, sample_rate=self.sample_rate)
+        return loop_to_length(audio, n_samples, offset - first), offset
 
     def _babble(self, rng: np.random.Generator, slot: Slot, n_samples: int) -> Noise:
         """Three to ten voices of others, none far louder than another, half of the time in a room."""

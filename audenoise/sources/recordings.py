@@ -3,13 +3,13 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from audenoise.audio import audio_info, find_audio
 from audenoise.errors import AudenoiseError, AudioFileError, DataError
-from audenoise.workers import map_in_processes
 
 from .layouts import LAYOUTS, traits_of
 from .rules import LabelRule, SpeakerRule
@@ -119,11 +119,13 @@ def describe_files(
 
 
 def map_jobs(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Result]:
-    """Results in any order; in this process where other ones would take longer to start than to work."""
-    if jobs == 1 or len(items) <= jobs:
-        yield from map(function, items)
-    else:
-        yield from map_in_processes(function, items, jobs)
+    """Results in any order, from threads: reading, decoding and hashing wait for no other Python code."""
+    executor = ThreadPoolExecutor(jobs)
+    try:
+        for future in as_completed([executor.submit(function, item) for item in items]):
+            yield future.result()
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def find_recordings(
@@ -151,7 +153,7 @@ def find_recordings(
         Classes to take and to leave out, and a table of them. Without it the class is the layout's, or the
         first folder below the one that was given.
     jobs : int
-        Processes that read.
+        Threads that read.
     known : mapping, optional
         Descriptions by path that are still right, so that these files aren't read again.
     on_progress : callable, optional

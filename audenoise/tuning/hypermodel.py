@@ -15,6 +15,7 @@ from audenoise.searches.goals import Budget, Cost
 from audenoise.spaces import Space, Value
 from audenoise.specs import ModelSpec
 
+_BUILDS_KEPT = 50  # 30 MB of small networks
 IDENTITY = "search/identity"
 """A fixed hyperparameter by which a worker knows that it is in the right search."""
 
@@ -92,6 +93,7 @@ class Admission:
         self.rejections = 0
         self._known: dict[str, str | None] = {}
         self._costs: dict[str, Cost] = {}
+        self._builds = 0
 
     def settled(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Numbers rounded as a spec has them; what KerasTuner and the search add is kept."""
@@ -118,8 +120,8 @@ class Admission:
     def _cost(self, spec: ModelSpec) -> Cost:
         network = spec.model_dump_json(exclude={"name", "loss", "mixing", "training"})
         if network not in self._costs:
-            try:
-                self._costs[network] = cost_of(spec)
-            finally:
+            self._builds += 1
+            if self._builds % _BUILDS_KEPT == 0:
                 keras.backend.clear_session()  # networks that were only counted must not pile up
+            self._costs[network] = cost_of(spec)
         return self._costs[network]

@@ -1,5 +1,6 @@
 """KerasTuner's oracles, made to survive a kill at any moment, a lost worker, and a budget."""
 
+import math
 import time
 import warnings
 from pathlib import Path
@@ -165,8 +166,19 @@ class RandomOracle(SteadyOracle, keras_tuner.oracles.RandomSearchOracle):
 class HyperbandOracle(SteadyOracle, keras_tuner.oracles.HyperbandOracle):
     """Trains many for a short time, and the better ones for longer (Li et al., JMLR 18, 2018)."""
 
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        # KerasTuner waits for failed trials for ever, and so promotes one less for each of them.
+        failed = [trial for trial in self.trials.values() if trial.status == TrialStatus.FAILED]
+        for trial in failed:
+            trial.status, trial.score = TrialStatus.COMPLETED, -math.inf
+        try:
+            return super().populate_space(trial_id)
+        finally:
+            for trial in failed:
+                trial.status, trial.score = TrialStatus.FAILED, None
+
     def planned(self) -> tuple[int, int]:
-        """Trials and epochs of the whole search, if no trial fails."""
+        """Trials and epochs of the whole search."""
         trials = epochs = 0
         for bracket in range(self._get_num_brackets()):
             before = 0

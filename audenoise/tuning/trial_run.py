@@ -71,7 +71,7 @@ def train_and_score(request: TrialRequest) -> dict[str, Any]:
     if over:
         return {**answer, "status": "failed", "message": over}
     try:
-        state = _open_run(request)
+        state = open_run(request)
         validation = request.data.validation(base)
         stream = request.data.stream(spec, state.epoch)
         try:
@@ -96,8 +96,14 @@ def train_and_score(request: TrialRequest) -> dict[str, Any]:
     return {**answer, "status": "completed", "score": score}
 
 
-def _open_run(request: TrialRequest) -> RunState:
-    """The state of the trial's run folder: its own, that of a shorter trial, or a new one."""
+def open_run(request: TrialRequest) -> RunState:
+    """Begin the run of a trial, or go on with what lies in its folder or with a shorter trial.
+
+    Returns
+    -------
+    RunState
+        Epoch 0 if there was nothing, or nothing that fits the spec.
+    """
     spec, run = parse_spec(request.spec), request.run
     if request.previous is not None and not (run / "state.json").exists():
         _copy_run(request.previous, run)

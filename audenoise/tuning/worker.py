@@ -72,7 +72,7 @@ class WorkerOracle(OracleClient):
             grpc.channel_ready_future(self._channel).result(timeout=wait_s)
         except grpc.FutureTimeoutError:
             raise AudenoiseError(
-                f"--oracle {self.address}: no chief answers within {wait_s:.0f} s; start it, or check the "
+                f"--oracle {self.address}: no chief answers within {wait_s:g} s; start it, or check the "
                 "address"
             ) from None
         try:
