@@ -17,12 +17,12 @@ from typing import Any, NoReturn
 
 import click
 
+from audenoise.cli_datasets import build_dataset
 from audenoise.cli_download import download
 from audenoise.cli_evaluation import evaluate
 from audenoise.cli_export import export
 from audenoise.cli_inspect import inspect
 from audenoise.cli_live import live
-from audenoise.cli_datasets import build_dataset
 from audenoise.cli_training import publish, train
 from audenoise.cli_tuning import tune
 from audenoise.errors import AudenoiseError

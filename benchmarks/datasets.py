@@ -3,26 +3,25 @@
 
     python benchmarks/datasets.py [--clean DIR --noise DIR] [--mixtures N] [--minutes M] [--json OUT]
 
-The plain way is the script that everyone writes first: for each mixture librosa.load the speech and the noise,
-cut or repeat the noise, mix at an SNR, librosa.stft both, and save complex spectrograms with
+The plain way is the script that everyone writes first: for each mixture librosa.load the speech and the
+noise, cut or repeat the noise, mix at an SNR, librosa.stft both, and save complex spectrograms with
 tf.data.Dataset.save out of a generator. It checks nothing, and can't be continued.
 
 Each measurement is a process of its own. Its clock starts when TensorFlow is loaded, which both need; the
 other processes of build-dataset start within the measured time. The two take turns, so that a change in the
-machine's load meets both, and the best turn of each counts. Without folders a corpus is made: speech as 16 kHz
-FLAC, 4 to 15 s each, as in LibriSpeech; noise as 44.1 kHz WAV of 5 s, as in ESC-50.
+machine's load meets both, and the best turn of each counts. On a machine that others use too, only the CPU
+time tells what the work takes. Without folders, two corpora are made. Linux or macOS.
 """
 
 import argparse
 import json
 import os
-import shutil
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile as sf
@@ -30,22 +29,31 @@ import soundfile as sf
 RATE, N_FFT, HOP = 16_000, 512, 256
 
 
-def make_corpus(folder: Path, minutes: float, seed: int = 0) -> tuple[Path, Path]:
-    """Noise that comes and goes like syllables, and noise; (speech folder, noise folder)."""
-    rng = np.random.default_rng(seed)
+CORPORA = {
+    "16 kHz FLAC speech, 44.1 kHz WAV noise": ("flac", 16_000, 44_100),
+    "48 kHz WAV speech, 48 kHz WAV noise": ("wav", 48_000, 48_000),
+}
+"""As LibriSpeech with ESC-50, and as VoiceBank or DNS."""
+
+
+def make_corpus(folder: Path, kind: str, minutes: float) -> tuple[Path, Path]:
+    """Noise that comes and goes like syllables, 4 to 15 s each, and noise of 5 s; (speech, noise) folders."""
+    suffix, speech_rate, noise_rate = CORPORA[kind]
+    rng = np.random.default_rng(0)
     clean, noise = folder / "clean", folder / "noise"
     clean.mkdir(parents=True)
     noise.mkdir()
     left, number = minutes * 60, 0
     while left > 0:
         seconds = rng.uniform(4, 15)
-        t = np.arange(round(seconds * RATE)) / RATE
+        t = np.arange(round(seconds * speech_rate)) / speech_rate
         syllables = np.clip(np.sin(2 * np.pi * 3 * t + rng.uniform(0, 6)) + 0.5, 0, 1)
         coloured = np.convolve(rng.standard_normal(t.size), np.ones(8) / 8, mode="same")
-        sf.write(clean / f"{number:04d}.flac", (0.2 * syllables * coloured).astype(np.float32), RATE)
+        audio = (0.2 * syllables * coloured).astype(np.float32)
+        sf.write(clean / f"{number:04d}.{suffix}", audio, speech_rate)
         left, number = left - seconds, number + 1
     for i in range(max(20, number // 2)):
-        sf.write(noise / f"{i:04d}.wav", 0.1 * rng.standard_normal(5 * 44_100), 44_100)
+        sf.write(noise / f"{i:04d}.wav", 0.1 * rng.standard_normal(5 * noise_rate), noise_rate)
     return clean, noise
 
 
@@ -70,9 +78,8 @@ def build_plainly(clean: Path, noise: Path, out: Path, mixtures: int) -> float:
                 speech, _ = librosa.load(path, sr=RATE)
                 other, _ = librosa.load(files[noise][rng.integers(len(files[noise]))], sr=RATE)
                 other = np.take(other, rng.integers(other.size) + np.arange(speech.size), mode="wrap")
-                gain = np.sqrt(np.mean(speech**2) / (np.mean(other**2) + 1e-12)) * 10 ** (
-                    -rng.uniform(-5, 20) / 20
-                )
+                ratio = np.mean(speech**2) / (np.mean(other**2) + 1e-12)
+                gain = np.sqrt(ratio) * 10 ** (-rng.uniform(-5, 20) / 20)
                 seconds += speech.size / RATE
                 yield spectrum(speech + np.float32(gain) * other), spectrum(speech)
 
@@ -103,13 +110,56 @@ def measure(builder: str, clean: Path, noise: Path, mixtures: int) -> dict[str, 
 
         librosa.load(next(clean.rglob("*.*")), sr=RATE, duration=0.1)  # its lazy imports are not measured
         librosa.stft(np.zeros(2048, np.float32))
-    with tempfile.TemporaryDirectory(dir=clean.parent) as folder:
-        out = Path(folder) / "dataset"
-        start = time.perf_counter()
-        seconds = BUILDERS[builder](clean, noise, out, mixtures)
-        wall = time.perf_counter() - start
-        size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    return {"wall_s": wall, "audio_s": seconds, "bytes": size}
+    with tempfile.TemporaryDirectory() as folder:
+        start, cpu = time.perf_counter(), cpu_seconds()
+        seconds = BUILDERS[builder](clean, noise, Path(folder) / "dataset", mixtures)
+        return {
+            "wall_s": time.perf_counter() - start,
+            "cpu_s": cpu_seconds() - cpu,
+            "audio_s": seconds,
+        }
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those that it started and that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compare(clean: Path, noise: Path, mixtures: int, turns: int) -> dict[str, dict[str, float]]:
+    """The best turn of each builder."""
+    best: dict[str, dict[str, float]] = {}
+    for _ in range(turns):
+        for builder in BUILDERS:
+            command = [sys.executable, __file__, "--measure", builder, "--clean", str(clean)]
+            command += ["--noise", str(noise), "--mixtures", str(mixtures)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                sys.exit(f"{builder}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+            result = json.loads(done.stdout.splitlines()[-1])
+            if builder not in best or result["wall_s"] < best[builder]["wall_s"]:
+                best[builder] = result
+    return best
+
+
+def table(results: dict[str, dict[str, dict[str, float]]], mixtures: int) -> str:
+    lines = [
+        f"{mixtures} mixtures of each recording, {cores()} cores: times real time of what is made (ratio)",
+        "",
+        "| | " + " | ".join(BUILDERS) + " | CPU time, ratio |",
+        "|---|" + "---:|" * (len(BUILDERS) + 1),
+    ]
+    for corpus, best in results.items():
+        speeds = [best[builder]["audio_s"] / best[builder]["wall_s"] for builder in BUILDERS]
+        cpu = [best[builder]["cpu_s"] / best[builder]["audio_s"] for builder in BUILDERS]
+        cells = [f"{speed:.0f} ({speed / speeds[0]:.1f})" for speed in speeds]
+        hours = best[next(iter(BUILDERS))]["audio_s"] / 3600
+        lines.append(f"| {corpus}, {hours:.1f} h | {' | '.join(cells)} | {cpu[1] / cpu[0]:.2f} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -119,7 +169,7 @@ def main() -> None:
     parser.add_argument("--clean", type=Path)
     parser.add_argument("--noise", type=Path)
     parser.add_argument("--mixtures", type=int, default=4)
-    parser.add_argument("--minutes", type=float, default=15.0, help="of speech that is made")
+    parser.add_argument("--minutes", type=float, default=45.0, help="of speech that is made")
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", choices=BUILDERS, help=argparse.SUPPRESS)
@@ -129,39 +179,17 @@ def main() -> None:
         return
     if bool(arguments.clean) != bool(arguments.noise):
         parser.error("give both --clean and --noise, or neither")
-    scratch = Path(tempfile.mkdtemp())
-    try:
-        clean, noise = arguments.clean, arguments.noise
-        if clean is None:
-            clean, noise = make_corpus(scratch / "corpus", arguments.minutes)
-        best: dict[str, dict[str, Any]] = {}
-        for _ in range(arguments.turns):
-            for builder in BUILDERS:
-                command = [sys.executable, __file__, "--measure", builder, "--clean", str(clean)]
-                command += ["--noise", str(noise), "--mixtures", str(arguments.mixtures)]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    sys.exit(f"{builder}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
-                result = json.loads(done.stdout.splitlines()[-1])
-                if builder not in best or result["wall_s"] < best[builder]["wall_s"]:
-                    best[builder] = result
-    finally:
-        shutil.rmtree(scratch)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    plain = next(iter(best.values()))
-    plain_speed = plain["audio_s"] / plain["wall_s"]
-    print(
-        f"{plain['audio_s'] / 60:.0f} min of mixtures, {arguments.mixtures} of each recording, {cores} cores\n"
-    )
-    print("| | times real time | ratio | MB per hour |\n|---|---:|---:|---:|")
-    for builder, result in best.items():
-        speed = result["audio_s"] / result["wall_s"]
-        size = result["bytes"] / 1e6 / (result["audio_s"] / 3600)
-        print(f"| {builder} | {speed:.0f} | {speed / plain_speed:.1f} | {size:.0f} |")
+    results = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, kind in enumerate(["your recordings"] if arguments.clean else CORPORA):
+            clean, noise = arguments.clean, arguments.noise
+            if clean is None:
+                clean, noise = make_corpus(Path(scratch) / str(number), kind, arguments.minutes)
+            results[kind] = compare(clean, noise, arguments.mixtures, arguments.turns)
+    print(table(results, arguments.mixtures))
     if arguments.json:
-        arguments.json.write_text(
-            json.dumps({"mixtures": arguments.mixtures, "cores": cores, **best}, indent=1)
-        )
+        record = {"mixtures": arguments.mixtures, "cores": cores(), "results": results}
+        arguments.json.write_text(json.dumps(record, indent=1))
 
 
 if __name__ == "__main__":

@@ -328,7 +328,7 @@ def bad_corpus(tmp_path: Path) -> Inputs:
         broken.write_bytes(bytes(data))
     soundfile.write(tmp_path / "clean/silent.wav", np.zeros(2 * RATE), RATE)
     soundfile.write(tmp_path / "clean/short.wav", voice(0.2, RATE, seed=8), RATE)
-    nan = np.concatenate([hiss(1, RATE, seed=9), [np.nan]])
+    nan = np.append(hiss(1, RATE, seed=9), np.nan)
     soundfile.write(tmp_path / "clean/nan.wav", nan, RATE, subtype="FLOAT")
     return Inputs(clean=(tmp_path / "clean",), noise=(tmp_path / "noise",))
 
@@ -516,7 +516,7 @@ spec = make_spec(max_duration_s=5)
 side = Side((found[1],), (found[0],))
 plan = plan_side(side.lengths(16000), stored=spec.stored, max_duration_s=5, mixtures=1, hours=None, noises=1,
                  shard_mb=64, seed=(0, 0), what="train")
-write_blueprint(folder, spec, {"train": side}, {"train": plan}, cache_noise=False)
+write_blueprint(folder, spec, sides={"train": side}, plans={"train": plan}, cache_noise=False)
 first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 make_part(PartJob(folder, "train", 0))
 small = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -47,7 +47,8 @@ RANKS: list[tuple[str, str]] = [
     ("keras", "training"),
     ("keras", "publishing tuning"),
     ("keras", "exporting"),
-    ("cli", "cli_datasets cli_download cli_evaluation cli_export cli_inspect cli_live cli_training cli_tuning"),
+    ("cli", "cli_datasets cli_download cli_evaluation cli_export"),
+    ("cli", "cli_inspect cli_live cli_training cli_tuning"),
     ("cli", "cli"),
     ("cli", "__main__"),
 ]
@@ -56,12 +57,25 @@ SIDE = {room: side for side, rooms in RANKS for room in rooms.split()}
 
 FRAMEWORKS = {"jax", "keras", "keras_tuner", "tensorflow", "tf2onnx", "torch"}
 # These also run where there is no TensorFlow.
-BACKEND_NEUTRAL = {"architectures", "callbacks", "denoising_model", "layers", "losses", "training", "training_log"}
+BACKEND_NEUTRAL = {
+    "architectures",
+    "callbacks",
+    "denoising_model",
+    "layers",
+    "losses",
+    "training",
+    "training_log",
+}
 UNPICKLERS = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 UNSAFE_ARGUMENTS = {"allow_pickle=True", "safe_mode=False", "weights_only=False"}
 # Keras says what these take.
 KERAS_METHODS = {"compute_loss"}
-DISTRIBUTIONS = {"ai_edge_litert": "ai-edge-litert", "grpc": "grpcio", "keras_tuner": "keras-tuner", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "ai_edge_litert": "ai-edge-litert",
+    "grpc": "grpcio",
+    "keras_tuner": "keras-tuner",
+    "yaml": "pyyaml",
+}
 
 
 @dataclass(frozen=True)
@@ -234,7 +248,7 @@ def test_every_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"]]
-    for extra in ("metrics", "benchmarks", "live", "litert"):
+    for extra in ("metrics", "benchmarks", "live", "litert", "jax"):
         wanted += extras[extra]
     declared = {re.split(r"[\[<>=!~; ]", each)[0] for each in wanted}
     assert undeclared_imports(package_sources(), declared) == []

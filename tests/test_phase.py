@@ -1,12 +1,17 @@
 """Griffin-Lim in blocks: against the whole-signal algorithm, the true signal, and itself."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
+from model_folders import gain_model
 from recordings import voice
 
+from audenoise.denoiser import Denoiser
+from audenoise.errors import ModelError
 from audenoise.phase import PhaseStream
+from audenoise.presets import load_preset, write_metadata
 from audenoise.spectral import griffin_lim, istft, stft
 
 SIZES = {"n_fft": 512, "hop_length": 128, "win_length": 512, "window": "hann"}
@@ -87,3 +92,40 @@ def test_the_delay_and_the_memory_are_bounded() -> None:
         assert stream._frames.shape[2] <= BLOCK + 2 * stream._context
     assert stream.flush().shape[2] == received - sent
     assert stream.process(spectrum[..., :0]).shape == (1, 257, 0)
+
+
+def griffin_lim_model(folder: Path) -> Denoiser:
+    """Halves every level and finds new phases."""
+    preset = gain_model(folder, 0.5)
+    metadata = {
+        key: value for key, value in preset.metadata.items() if key not in ("files", "format_version")
+    }
+    write_metadata(folder, {**metadata, "phase": "griffin_lim"})
+    return Denoiser.from_preset(folder)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (44100, 2), (8000, 2)])
+def test_a_model_with_griffin_lim_denoises_any_signal_in_blocks(
+    rate: int, channels: int, tmp_path: Path
+) -> None:
+    denoiser = griffin_lim_model(tmp_path / "model")
+    audio = np.stack([voice(5.3, rate, seed=k) for k in range(channels)], axis=1)
+    denoised = denoiser.denoise(audio, rate)
+    # Half of a true spectrum is one, so the phases stay as they are.
+    np.testing.assert_allclose(denoised, 0.5 * audio, atol=2e-3)
+    stream = denoiser.stream(rate, channels)
+    parts = [stream.process(audio[start : start + 999]) for start in range(0, len(audio), 999)]
+    received = np.cumsum([min(999, len(audio) - start) for start in range(0, len(audio), 999)])
+    behind = received - np.cumsum([len(part) for part in parts])
+    assert behind.max() <= stream.latency_samples + 999 + rate // 10
+    np.testing.assert_allclose(np.concatenate([*parts, stream.flush()]), denoised, atol=1e-5)
+    silence = np.zeros((3 * rate, channels), np.float32)
+    np.testing.assert_array_equal(denoiser.denoise(silence, rate), silence)
+
+
+def test_an_unknown_phase_is_named(tmp_path: Path) -> None:
+    griffin_lim_model(tmp_path / "model")
+    path = tmp_path / "model" / "metadata.json"
+    path.write_text(path.read_text().replace("griffin_lim", "guess"))
+    with pytest.raises(ModelError, match=r"phase: must be one of network, griffin_lim\. Received: 'guess'"):
+        load_preset(tmp_path / "model")

@@ -317,11 +317,11 @@ def test_decoded_noise_is_kept_and_shared(tmp_path: Path) -> None:
     source = one(write(tmp_path / "a.wav", hiss(1, 8000, seed=1), 8000))
     cache = DecodedCache(tmp_path / "cache", RATE)
     whole = read_excerpt(source, 0, RATE, sample_rate=RATE)
-    np.testing.assert_array_equal(cache.cut(3, source, 0, RATE), whole)
+    np.testing.assert_array_equal(cache.cut(3, source, start=0, n_samples=RATE), whole)
     source.path.unlink()
     again = DecodedCache(tmp_path / "cache", RATE)
-    np.testing.assert_array_equal(again.cut(3, source, 700, 1000), whole[700:1700])
-    np.testing.assert_array_equal(again.cut(3, source, RATE - 10, 1000), whole[-10:])
+    np.testing.assert_array_equal(again.cut(3, source, start=700, n_samples=1000), whole[700:1700])
+    np.testing.assert_array_equal(again.cut(3, source, start=RATE - 10, n_samples=1000), whole[-10:])
 
 
 # Pairs

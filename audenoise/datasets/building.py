@@ -103,7 +103,7 @@ class _Build:
                 f"{plan.bytes / 1e9:.2f} GB"
             )
         cache = self._check_disk(gathered.sides, plans)
-        write_blueprint(self.place.folder, self.spec, gathered.sides, plans, cache_noise=cache)
+        write_blueprint(self.place.folder, self.spec, sides=gathered.sides, plans=plans, cache_noise=cache)
         stores = {
             name: ShardStore(
                 self.place.folder, name, n_shards=plan.n_shards, bins=self.spec.stft.bins, seed=self.spec.seed

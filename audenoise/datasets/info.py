@@ -21,9 +21,10 @@ COLUMNS = (
     "item", "shard", "clean", "clean_offset_s", "noise", "noise_offset_s", "label", "speaker", "snr_db",
     "noise_ratio", "duration_s", "noisy_peak", "clean_rms_db", "sha256", "samples", "stored_sha256",
 )  # fmt: skip
-"""Of the tables. `sha256` is that of the noisy spectrogram's bytes, `stored_sha256` that of the noisy one's and
-then the clean one's; `samples` is the length at the dataset's rate. `clean` and `noise` are paths of sources, several of them joined by " + "; `noise` is the noisy
-recording's where pairs were given. An empty cell means that there is no such thing."""
+"""Of the tables. `sha256` is that of the noisy spectrogram's bytes, `stored_sha256` that of the noisy one's
+and then the clean one's; `samples` is the length at the dataset's rate. `clean` and `noise` are paths of
+sources, several of them joined by " + "; `noise` is the noisy recording's where pairs were given. An empty
+cell means that there is no such thing."""
 
 
 class _Entry(BaseModel):

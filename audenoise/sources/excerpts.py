@@ -95,8 +95,8 @@ class DecodedCache:
         self.folder, self.sample_rate = folder, sample_rate
         folder.mkdir(parents=True, exist_ok=True)
 
-    def cut(self, number: int, recording: Recording, start: int, n_samples: int) -> AudioVector:
-        """Up to `n_samples` from `start` on, as far as the recording goes; `number` names it in this folder."""
+    def cut(self, number: int, recording: Recording, *, start: int, n_samples: int) -> AudioVector:
+        """Up to `n_samples` from `start` on, as far as the recording goes; `number` names it here."""
         path = self.folder / f"{number}.f32"
         if not path.is_file():
             audio = read_excerpt(

@@ -203,7 +203,7 @@ class ItemMixer:
         if rng.random() < self.mixing.speed:
             n_samples = max(1, round(audio.size * rng.uniform(1 - _SPREAD, 1 + _SPREAD)))
             audio = degradation.change_speed(audio, n_samples)[: self.longest]
-        return recolour(rng, audio, self.mixing.equalise, _COLOUR_DB)
+        return recolour(rng, audio, probability=self.mixing.equalise, range_db=_COLOUR_DB)
 
     def _degrade(
         self, rng: np.random.Generator, noisy: AudioVector, target: AudioVector

@@ -36,7 +36,7 @@ class Noise:
 
 
 def recolour(
-    rng: np.random.Generator, audio: AudioVector, probability: float, range_db: float
+    rng: np.random.Generator, audio: AudioVector, *, probability: float, range_db: float
 ) -> AudioVector:
     """With a probability, the audio through a random filter and a random smooth response."""
     if rng.random() >= probability:
@@ -130,7 +130,7 @@ class NoiseDrawer:
                     if rms(audio) > SILENCE:
                         if audio.size != n_samples:
                             audio = degradation.change_speed(audio, n_samples)
-                        audio = recolour(own, audio, self.mixing.equalise, _COLOUR_DB)
+                        audio = recolour(own, audio, probability=self.mixing.equalise, range_db=_COLOUR_DB)
                         offset_s = round(offset / self.sample_rate, 6)
                         return Noise(audio, source.label or "", [source.path], offset_s)
                 reason = f"is silent wherever it was cut for {n_samples / self.sample_rate:.1f} s of noise"
@@ -149,7 +149,7 @@ class NoiseDrawer:
         offset = int(rng.integers(length - n_samples + 1 if length > n_samples else max(1, length)))
         first, n = (offset, n_samples) if length > n_samples else (0, max(1, length))
         if self._cache is not None:
-            audio = self._cache.cut(number, source, first, n)
+            audio = self._cache.cut(number, source, start=first, n_samples=n)
         else:
             audio = read_excerpt(source, first, n, sample_rate=self.sample_rate)
         return loop_to_length(audio, n_samples, offset - first), offset

@@ -41,7 +41,7 @@ class PartJob:
 
 
 def write_blueprint(
-    folder: Path, spec: DatasetSpec, sides: dict[str, Side], plans: dict[str, SidePlan], *, cache_noise: bool
+    folder: Path, spec: DatasetSpec, *, sides: dict[str, Side], plans: dict[str, SidePlan], cache_noise: bool
 ) -> None:
     """Write what the processes need to know: see `make_part`."""
     for name, plan in plans.items():

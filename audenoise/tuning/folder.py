@@ -11,7 +11,7 @@ from audenoise.tuning.settings import SearchSettings, planned
 
 
 def open_folder(
-    out: Path, settings: SearchSettings, identity: dict[str, str], report: Callable[[str], object]
+    out: Path, settings: SearchSettings, identity: dict[str, str], *, report: Callable[[str], object]
 ) -> tuple[SearchFolder, str]:
     """Begin a search in a folder, or go on with the one that is there.
 

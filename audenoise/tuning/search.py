@@ -138,7 +138,7 @@ def search(
         for line in lines:
             report(line)
         identity = settings.identity(fingerprint)
-        folder, search_id = open_folder(out, settings, identity, report)
+        folder, search_id = open_folder(out, settings, identity, report=report)
         resumed = (folder.oracle / "oracle.json").exists()
         oracle = make_oracle(settings, folder, json.dumps({**identity, "--out": search_id}))
         progress = _progress(settings, oracle, report, bar)
@@ -215,7 +215,7 @@ def _work(
     if role.address is None:
         raise AudenoiseError("--role worker: needs the chief's address, see --oracle")
     oracle = make_oracle(settings, SearchFolder(folder.path / "workers" / role.name), "")
-    chief = WorkerOracle(oracle, role.address, role.name, role.lost_after_s / 2)
+    chief = WorkerOracle(oracle, role.address, worker=role.name, patience_s=role.lost_after_s / 2)
     progress = Progress(
         trials=0, epochs=planned(settings)[1], done_trials=0, done_epochs=0, report=report, bar=bar
     )

@@ -47,7 +47,7 @@ class WorkerOracle(OracleClient):
         By any of its methods, if the chief can't be reached.
     """
 
-    def __init__(self, oracle: SteadyOracle, address: Address, worker: str, patience_s: float):
+    def __init__(self, oracle: SteadyOracle, address: Address, *, worker: str, patience_s: float):
         self._oracle, self.tuner_id, self.address = oracle, worker, address
         self.multi_worker, self.should_report = False, True
         self._channel = grpc.insecure_channel(str(address), options=_CHANNEL)
