@@ -54,7 +54,7 @@ def loop_to_length(audio: AudioVector, n_samples: int, offset: int = 0) -> Audio
         raise SignalError("noise: is empty, so it cannot be looped")
     if offset + n_samples <= audio.size:
         return audio[offset : offset + n_samples]
-    return np.take(audio, np.arange(offset, offset + n_samples), mode="wrap")
+    return np.tile(audio, -(-(offset + n_samples) // audio.size))[offset : offset + n_samples]
 
 
 def _check_pair(clean: AudioVector, noise: AudioVector) -> None:

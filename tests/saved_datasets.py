@@ -42,9 +42,12 @@ def write_side(
     # Before: `save` waits for ever for a generator that raises.
     stored = [(spectra(noisy, sizes), spectra(clean, sizes)) for noisy, clean in pairs]
     dataset = tf.data.Dataset.from_generator(lambda: iter(stored), output_signature=(tensor, tensor))
-    dataset.save(
-        str(folder), shard_func=lambda noisy, _: tf.reduce_sum(tf.cast(noisy > 0, tf.int64)) % shards
-    )
+
+    def shard(noisy: Any, _clean: Any) -> Any:
+        return tf.math.floormod(tf.reduce_sum(tf.cast(noisy > 0, tf.int64)), shards)  # pyright: ignore
+
+    save: Any = dataset.save  # annotated for other functions than it takes
+    save(str(folder), shard_func=shard)
 
 
 def shard_of(pair: tuple[np.ndarray, np.ndarray], shards: int, sizes: dict[str, Any]) -> int:

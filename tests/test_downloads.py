@@ -577,7 +577,7 @@ def test_the_command_lists_and_downloads(tmp_path: Path, capsys: pytest.CaptureF
 def test_an_interrupted_command_continues(tmp_path: Path, how: signal.Signals, code: int) -> None:
     packed = zip_of({"1.wav": CONTENT})
     part = tmp_path / "n.partial" / "archives" / "n.zip.part"
-    with serving({"/n.zip": packed}, bytes_per_second=2_000_000) as server:
+    with serving({"/n.zip": packed}, bytes_per_second=400_000) as server:
         command = [sys.executable, "-m", "audenoise", "download", "n", "--out", str(tmp_path)]
         command += ["--url", f"{server.address}/n.zip"]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -80,7 +80,7 @@ def test_what_is_read_is_what_tensorflow_saved(dataset: tuple[Path, Any], side: 
     loaded = tf.data.Dataset.load(
         str(dataset[0] / "train"), reader_func=lambda shards: shards.flat_map(lambda s: s)
     )
-    items = list(loaded.as_numpy_iterator())
+    items: list[Any] = list(loaded.as_numpy_iterator())
     assert len(items) == side.index.frames.size == 12
     for i, pair in enumerate(items):
         assert len(pair[0]) == side.index.frames[i]

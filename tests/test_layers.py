@@ -137,8 +137,9 @@ def test_what_should_be_predicted_gives_the_wanted_spectrum(
     kind: str, representation: str, domain: str, scaling: tuple[float, float] | None
 ) -> None:
     layer = ApplyOutput(kind=kind, domain=domain, representation=representation, **PLAIN, scaling=scaling)
-    noisy = keras.ops.convert_to_tensor(noise(1, 3, 5, 2) * 0.1)
-    wanted = noisy * keras.ops.convert_to_tensor(np.linspace(0.1, 0.9, 5, dtype=np.float32)[:, None])
+    audio = noise(1, 3, 5, 2) * np.float32(0.1)
+    quieter = audio * np.linspace(0.1, 0.9, 5, dtype=np.float32)[:, None]
+    noisy, wanted = keras.ops.convert_to_tensor(audio), keras.ops.convert_to_tensor(quieter)
     prediction = layer.predicted(noisy, wanted)
     if representation in ("decibel", "magnitude"):  # the phase stays
         prediction = prediction[..., None]

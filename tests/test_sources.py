@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from recordings import hiss, voice
 
 from audenoise.audio import read_audio, resample
+from audenoise.crops import StoredStft
 from audenoise.errors import DataError, SignalError
 from audenoise.mixing import active_rms, rms
 from audenoise.sources import (
@@ -33,7 +34,7 @@ from audenoise.sources.planning import Slot, plan_side
 from audenoise.sources.requests import parse_probabilities, spec_from_options
 from audenoise.sources.settings import DEGRADATIONS, DatasetSpec, ItemMixing, make_spec, parse_range
 from audenoise.sources.splitting import split_by
-from audenoise.sources.stored import SCALE, from_stored, spectrogram, to_stored
+from audenoise.sources.stored import SCALE, Encoder, from_stored, round_to_half, spectrogram, to_stored
 
 RATE = 16000
 
@@ -699,6 +700,46 @@ def test_what_is_lost_can_not_be_heard(level_db: float, without_scale_db: float)
     parts = np.ascontiguousarray(spectrogram(audio, settings)).view(np.float32).reshape(-1, 257, 2)
     eight_bits = (parts * 2.0**8).astype(ml_dtypes.float8_e4m3fn)
     assert back(eight_bits.astype(np.float32), 2.0**8) < 35
+
+
+@given(st.lists(st.floats(-65504, 65504, width=32), max_size=40))
+@settings(deadline=None)
+def test_rounding_is_to_the_nearest_half(numbers: list[float]) -> None:
+    given_numbers = np.array(numbers, np.float32)
+    out = np.empty(given_numbers.shape, np.float16)
+    round_to_half(given_numbers, out)
+    np.testing.assert_array_equal(out.view(np.uint16), given_numbers.astype(np.float16).view(np.uint16))
+
+
+def test_rounding_of_every_half_and_of_what_lies_between() -> None:
+    halves = np.arange(0x0400, 0x7BFF, dtype=np.uint16).view(np.float16).astype(np.float32)
+    above = halves * np.float32(1 + 2**-11)
+    for numbers in (
+        halves,
+        -halves,
+        above,
+        np.nextafter(above, np.float32(0)),
+        np.nextafter(above, np.float32(1e6)),
+    ):
+        out = np.empty(numbers.shape, np.float16)
+        round_to_half(numbers, out)
+        np.testing.assert_array_equal(out.view(np.uint16), numbers.astype(np.float16).view(np.uint16))
+
+
+@pytest.mark.parametrize(
+    "stft", [(512, 256, 512, "sqrt_hann"), (1024, 200, 800, "hann"), (254, 63, 250, "hamming")]
+)
+@pytest.mark.parametrize("n_samples", [1, 255, 40_000])
+def test_the_fast_way_stores_the_same(stft: tuple, n_samples: int) -> None:
+    n_fft, hop, win, window = stft
+    stft_of = StoredStft(RATE, n_fft, hop, win, window, SCALE)
+    encoder = Encoder(stft_of)
+    for seed in range(2):  # the second time with memory that was used
+        audio = hiss(n_samples / RATE, RATE, seed=seed)
+        truth = to_stored(spectrogram(audio, stft_of)).astype(float)
+        stored = encoder.encode(audio)
+        assert stored.shape == truth.shape
+        assert np.abs(stored - truth).max() <= 2**-10 * np.abs(truth).max()
 
 
 def test_the_error_stays_below_the_signal_in_every_frame_and_band() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from recordings import write_corpus
+from saved_datasets import mixture, write_dataset
 from search_fakes import SPACE, TINY, DeadlyData, fake_trial, no_data, score_of, settings_of
 
 import audenoise.tuning.hypermodel
@@ -105,14 +106,14 @@ def test_the_front_is_what_a_slow_search_of_all_pairs_finds():
         (trial.parameters, trial.score)
         for trial in trials
         if not any(
-            other.parameters <= trial.parameters and other.score >= trial.score
+            other.parameters <= trial.parameters and other.score >= trial.score  # pyright: ignore
             and (other.parameters, other.score) != (trial.parameters, trial.score)
             for other in trials
         )
     }  # fmt: skip
     front = pareto_front(trials, "parameters")
     assert {(trial.parameters, trial.score) for trial in front} == slow
-    assert [trial.parameters for trial in front] == sorted({trial.parameters for trial in front})
+    assert [trial.parameters for trial in front] == sorted({trial.parameters for trial in front})  # pyright: ignore
 
 
 # --- a search in this process -------------------------------------------------------------------------------
@@ -468,6 +469,29 @@ def test_a_search_from_the_command_line(tmp_path: Path, corpus: TrainingFolders,
         )  # fmt: skip
 
 
+def test_trials_train_on_a_dataset_and_are_scored_on_its_held_out_side(tmp_path: Path):
+    pairs = {"train": [mixture(i, 1.0) for i in range(4)], "test": [mixture(100 + i, 1.5) for i in range(2)]}
+    ordered = write_dataset(tmp_path / "data", pairs)
+    data = SearchData(None, tmp_path / "data", tmp_path, workers=0)
+    base = parse_spec(TINY)
+    fingerprint, lines = data.prepare(base)
+    assert "training on" in lines[-1]
+    _, clean = data.validation(base)
+    held_out = [clean for _, clean in ordered["test"]]
+    for example in clean:  # each is an excerpt of what was held out, as float16 spectrograms keep it
+        peaks = [np.max(np.correlate(whole, example, "valid")) / np.sum(example**2) for whole in held_out]
+        assert max(peaks) == pytest.approx(1, abs=0.01)
+    stream = data.stream(base, 1)
+    batch, again = next(stream), data.stream(base, 0)
+    for _ in range(base.training.steps_per_epoch + 1):
+        first = next(again)
+    np.testing.assert_array_equal(batch[0], first[0])  # the second epoch's first batch
+    request = request_for(tmp_path / "run", data, training={"epochs": 1})
+    assert train_and_score(request)["status"] == "completed"
+    write_dataset(tmp_path / "more", {**pairs, "train": pairs["train"] + [mixture(9, 1.0)]})
+    assert SearchData(None, tmp_path / "more", tmp_path).prepare(base)[0] != fingerprint
+
+
 def test_a_dataset_has_its_spectrograms_already(tmp_path: Path):
     data = SearchData(None, tmp_path, tmp_path)
     with pytest.raises(DataError, match=r"stft\.n_fft can't be searched on it; use --clean and --noise"):
@@ -710,4 +734,4 @@ def test_roles_come_from_options_or_from_the_environment(monkeypatch: Any):
         ((None, None, "", "10.0.0.2", "70"), "but no role"),
     ):
         with pytest.raises(AudenoiseError, match=message):
-            role(*given)
+            role(*given)  # pyright: ignore

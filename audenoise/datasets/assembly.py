@@ -51,6 +51,7 @@ class ShardStore:
         self.folder, self.side, self.n_shards, self.bins, self.seed = folder, side, n_shards, bins, seed
         # One dataset for all parts: TensorFlow takes 0.1 s to make one.
         self._dataset: tf.data.Dataset | None = None
+        self._numbers = np.empty(0, np.float16)
         self._current: tuple[Path, list[dict[str, Any]]] = folder, []
 
     def job(self, shard: int) -> PartJob:
@@ -106,11 +107,25 @@ class ShardStore:
     def _pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The items of the part that is being saved; noisy and clean of one lie one after the other in it."""
         part, rows = self._current
-        frames = sum(row["frames"] for row in rows)
-        numbers = np.memmap(part, np.float16, mode="r", shape=(2 * frames, self.bins, 2))
+        numbers = self._read(part, 2 * sum(row["frames"] for row in rows))
         for row in rows:
             first, n = 2 * row["first_frame"], row["frames"]
             yield numbers[first : first + n], numbers[first + n : first + 2 * n]
+
+    def _read(self, part: Path, frames: int) -> np.ndarray:
+        """A part, (frames, bins, 2), in memory that the next one overwrites."""
+        size = 2 * frames * self.bins
+        if self._numbers.size < size:
+            self._numbers = np.empty(size, np.float16)
+        numbers = self._numbers[:size]
+        with part.open("rb", buffering=0) as file:
+            view, done = numbers.data.cast("B"), 0
+            while done < view.nbytes:
+                n_read = file.readinto(view[done:])
+                if not n_read:
+                    raise DataError(f"{part}: is cut short; remove the dataset's folder and start again")
+                done += n_read
+        return numbers.reshape(frames, self.bins, 2)
 
     def assemble(self, folder: Path) -> dict[str, Any] | None:
         """Put the saved shards together as `folder`/SIDE and write the table; can be repeated after a break.

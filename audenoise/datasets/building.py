@@ -76,7 +76,11 @@ def build_dataset(
         report(f"{out}: is finished already")
         return DatasetInfo.read(out)
     with place.held():
-        return _Build(place, inputs, spec, jobs or cores(), report, progress).run()
+        try:
+            return _Build(place, inputs, spec, jobs or cores(), report, progress).run()
+        except KeyboardInterrupt:
+            report(f"{out}: is not finished; the same command continues it")
+            raise
 
 
 class _Build:

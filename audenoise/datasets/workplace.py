@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from audenoise.errors import DataError
+from audenoise.errors import AudenoiseError, DataError
 from audenoise.sources.parts import write_text
 from audenoise.sources.recordings import Recording
 
@@ -82,7 +82,7 @@ class Workplace:
             _remove_leftovers(self.folder)
             try:
                 yield
-            except DataError:
+            except AudenoiseError:
                 if self.is_new and not (self.folder / "blueprint.json").is_file():
                     self.clear()
                     if made:

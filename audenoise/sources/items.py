@@ -54,6 +54,15 @@ def _described(noisy: AudioVector, clean: AudioVector, sample_rate: int, cells: 
     return Item(noisy.astype(np.float32, copy=False), clean.astype(np.float32, copy=False), row)
 
 
+@dataclass(frozen=True)
+class _Cut:
+    """A piece of speech and its levels."""
+
+    audio: AudioVector
+    rms: float
+    active_rms: float
+
+
 class PairCutter:
     """Items out of parallel recordings.
 
@@ -128,7 +137,7 @@ class ItemMixer:
         self._noises = NoiseDrawer(
             speech, noises, responses, mixing=mixing, sample_rate=sample_rate, seed=seed, cache=cache
         )
-        self._last_cut: tuple[tuple[int, int], AudioVector, float] | None = None
+        self._last: tuple[tuple[int, int], _Cut] | None = None
 
     def take_problems(self) -> list[Skipped]:
         """Noise and responses that had to be replaced by others since the last call."""
@@ -146,12 +155,12 @@ class ItemMixer:
         rng = np.random.default_rng([*self.seed, 2, slot.recording, slot.piece, slot.mixture])
         source, rate, spec = self.speech[slot.recording], self.sample_rate, self.mixing
         try:
-            wet, level = self._cut(slot)
+            cut = self._cut(slot)
         except AudioFileError as error:
             return Skipped(source.path, reason_of(error, source.path))
-        if level < SILENCE:
+        if cut.rms < SILENCE:
             return Skipped(source.path, _silent(slot, rate))
-        target = wet = self._vary(rng, wet)
+        target = wet = self._vary(rng, cut.audio)
         if rng.random() < spec.reverb:
             wet, target = degradation.reverberate(wet, self._noises.room(rng), rate)
         kind = rng.random()
@@ -173,7 +182,8 @@ class ItemMixer:
         else:
             snr_db = rng.uniform(*(spec.snr_db or DEFAULT_SNR_DB))
             # mix_at_snr would measure the speech with its reverberation.
-            gain = active_rms(target, rate) / rms(noise.audio) * 10 ** (-snr_db / 20)
+            speech = cut.active_rms if target is cut.audio else active_rms(target, rate)
+            gain = speech / rms(noise.audio) * 10 ** (-snr_db / 20)
             noisy = wet + noise.audio * np.float32(gain)
             cells["snr_db"] = round(snr_db, 4)
         noisy, target = self._degrade(rng, noisy, target)
@@ -188,15 +198,15 @@ class ItemMixer:
         noisy, target = self._level(rng, noisy, target)
         return _described(noisy, target, rate, cells)
 
-    def _cut(self, slot: Slot) -> tuple[AudioVector, float]:
-        """The piece of speech, and its RMS; all mixtures of it follow one another."""
+    def _cut(self, slot: Slot) -> _Cut:
+        """The piece of speech; all mixtures of it follow one another."""
         key = slot.recording, slot.piece
-        if self._last_cut is None or self._last_cut[0] != key:
+        if self._last is None or self._last[0] != key:
             audio = read_excerpt(
                 self.speech[slot.recording], slot.start, slot.samples, sample_rate=self.sample_rate
             )
-            self._last_cut = key, audio, rms(audio)
-        return self._last_cut[1:]
+            self._last = key, _Cut(audio, rms(audio), active_rms(audio, self.sample_rate))
+        return self._last[1]
 
     def _vary(self, rng: np.random.Generator, audio: AudioVector) -> AudioVector:
         """Speech at another speed, and coloured mildly."""

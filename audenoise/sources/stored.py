@@ -51,6 +51,34 @@ def from_stored(spectra: np.ndarray, settings: StoredStft, n_samples: int) -> np
     return settings.to_waveforms(spectra, n_samples)
 
 
+_SIGN, _MAGNITUDE = np.uint32(0x8000), np.uint32(0x7FFF_FFFF)
+_SMALLEST_NORMAL = np.uint32(0x3880_0000)
+"""2⁻¹⁴ as a float32's bits: below it float16 has fewer of them."""
+_REBASE = np.uint32(((127 - 15) << 23) - 0x0FFF)
+"""From float32's exponent to float16's, less what rounds the 13 bits that go up."""
+
+
+def round_to_half(numbers: np.ndarray, out: np.ndarray) -> None:
+    """`out[:] = numbers`, to the bit, with whole-number arithmetic; both contiguous, within float16's range.
+
+    NumPy converts one number at a time, this many; the few that are all but zero are left to NumPy.
+    """
+    bits = numbers.view(np.uint32)
+    magnitude = bits & _MAGNITUDE
+    tiny = np.flatnonzero(magnitude < _SMALLEST_NORMAL)
+    odd = bits >> np.uint32(13)
+    odd &= np.uint32(1)
+    magnitude += odd  # halves go to the even neighbour
+    magnitude -= _REBASE
+    magnitude >>= np.uint32(13)
+    sign = bits >> np.uint32(16)
+    sign &= _SIGN
+    magnitude |= sign
+    out.view(np.uint16)[...] = magnitude
+    if tiny.size:
+        out.reshape(-1)[tiny] = numbers.reshape(-1)[tiny]
+
+
 class Encoder:
     """`to_stored(spectrogram(audio))` for one signal after the other, three times as fast.
 
@@ -94,7 +122,7 @@ class Encoder:
             block = frames[start : start + _BLOCK]
             windowed = np.multiply(block, self._window, out=self._frames[: len(block)])
             spectrum = np.asarray(fft.rfft(windowed, stft.n_fft, axis=-1))
-            stored[start : start + _BLOCK] = spectrum.view(np.float32).reshape(-1, bins, 2)
+            round_to_half(spectrum.view(np.float32).reshape(-1, bins, 2), stored[start : start + _BLOCK])
         return stored
 
     def _padded_with(self, audio: AudioVector, size: int) -> np.ndarray:

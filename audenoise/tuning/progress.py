@@ -12,7 +12,7 @@ from audenoise.searches.goals import in_short
 def in_words(seconds: float) -> str:
     """Such as ``3 h 20 min``."""
     minutes = round(seconds / 60)
-    if minutes < 1:
+    if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
@@ -23,7 +23,7 @@ class Progress:
     Parameters
     ----------
     trials, epochs : int
-        Of the whole search; 0 trials where that is not known.
+        Of the whole search; 0 trials in a worker, which has a part of them.
     done_trials, done_epochs : int
         By earlier sessions.
     report : callable
@@ -42,14 +42,9 @@ class Progress:
         report: Callable[[str], object],
         bar: bool = False,
     ):
-        self.trials, self.epochs, self.done_trials, self.done_epochs = (
-            trials,
-            epochs,
-            done_trials,
-            done_epochs,
-        )
+        self.trials, self.epochs = trials, epochs
+        self.done_trials, self.done_epochs = done_trials, done_epochs
         self._report, self._started, self._first = report, time.monotonic(), done_epochs
-        self._now = 0
         self._best: tuple[float, str] | None = None
         self._bar = tqdm(total=epochs, initial=done_epochs, unit="epoch", desc="search") if bar else None
 
@@ -60,9 +55,8 @@ class Progress:
 
     def running(self, trial_id: str, epoch: int) -> None:
         """A trial has finished some epochs."""
-        self._now = epoch
         if self._bar is not None:
-            self._bar.set_description(f"trial {self.done_trials + 1} of {self.trials}", refresh=False)
+            self._bar.set_description(f"trial {trial_id}", refresh=False)
             self._bar.n = min(self.epochs, self.done_epochs + epoch)
             self._bar.refresh()
 
@@ -70,8 +64,7 @@ class Progress:
         """A trial is done: its epochs as they were planned, and its result."""
         self.done_trials += 1
         self.done_epochs += epochs
-        self._now = 0
-        of = f" ({self.done_trials} of {self.trials})"
+        of = f" ({self.done_trials} of {self.trials})" if self.trials else ""
         if result.get("status") == "completed":
             self.best(result["score"], trial_id)
             costs = [f"score {result['score']:.3f}"]
@@ -87,7 +80,7 @@ class Progress:
             line = f"trial {trial_id}{of}: {', '.join(costs)}"
         else:
             line = f"trial {trial_id}{of} failed: {result.get('message') or 'unknown reason'}"
-        left = self.seconds_left()
+        left = self.seconds_left() if self.trials else None  # how fast the others are isn't known
         if left is not None:
             line += f"; about {in_words(left)} left"
         self.say(line)

@@ -129,7 +129,7 @@ def search(
     check_metrics(settings.objective)
     data.check(settings.space)
     if role.kind == "worker":
-        _work(settings, data, SearchFolder(out), role, report=report, bar=bar, run=run)
+        _work(settings, data, SearchFolder(out), role, report=report, run=run)
         return None
     if role.address is not None:
         check_free(role.address)  # before hours of decoding
@@ -209,16 +209,13 @@ def _work(
     role: Role,
     *,
     report: Callable[[str], object],
-    bar: bool,
     run: RunTrial,
 ) -> None:
     if role.address is None:
         raise AudenoiseError("--role worker: needs the chief's address, see --oracle")
     oracle = make_oracle(settings, SearchFolder(folder.path / "workers" / role.name), "")
     chief = WorkerOracle(oracle, role.address, worker=role.name, patience_s=role.lost_after_s / 2)
-    progress = Progress(
-        trials=0, epochs=planned(settings)[1], done_trials=0, done_epochs=0, report=report, bar=bar
-    )
+    progress = Progress(trials=0, epochs=0, done_trials=0, done_epochs=0, report=report)
     try:
         # First what both know without the data, so that the wrong chief is noticed at once.
         chief.connect(

@@ -89,7 +89,7 @@ def run_trial(request: TrialRequest, tick: Callable[[], object] = lambda: None) 
 
 
 def _cause(exit_code: int | None) -> str:
-    if exit_code == -signal.SIGKILL:
+    if exit_code == -getattr(signal, "SIGKILL", 9):  # Windows has no such signal
         return "its process was killed, by the system for want of memory as a rule"
     return f"its process died (exit code {exit_code})"
 
