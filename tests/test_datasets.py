@@ -598,6 +598,9 @@ def test_saving_wants_pairs_and_a_free_name(tmp_path: Path) -> None:
         save_dataset([], tmp_path / "b")
     with pytest.raises(DataError, match="alike"):
         save_dataset([(pair[0], pair[1][:2])], tmp_path / "b")
+    with pytest.raises(DataError, match="alike"):
+        save_dataset([pair, pair, (pair[0], pair[1][:2])], tmp_path / "b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
     with pytest.raises(DataError, match="is no saved dataset"):
         load_dataset(tmp_path / "b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]

@@ -59,11 +59,16 @@ def save_dataset(spectrograms: Iterable[SpectrogramPair], path: str | os.PathLik
     if first is None:
         raise DataError(f"{target}: there is nothing to save")
 
+    failures: list[Exception] = []
+
     def pairs() -> Iterator[SpectrogramPair]:
         # from_generator may call this once only, since an iterator can't be rewound; `save` does.
         yield stored_pair(first)
-        for pair in iterator:
-            yield stored_pair(pair)
+        try:
+            for pair in iterator:
+                yield stored_pair(pair)
+        except Exception as error:  # TensorFlow 2.21's `save` would wait for ever
+            failures.append(error)
 
     def stored_pair(pair: SpectrogramPair) -> SpectrogramPair:
         noisy, clean = pair
@@ -78,6 +83,8 @@ def save_dataset(spectrograms: Iterable[SpectrogramPair], path: str | os.PathLik
         dataset = stored_dataset(pairs, first[0].shape[-1])
         stored_pair(first)
         dataset.save(str(partial))
+        if failures:
+            raise failures[0]
         os.replace(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

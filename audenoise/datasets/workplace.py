@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -152,6 +153,10 @@ def _remove_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+_PATIENCE_S = 3.0
+"""What a killed build had just started may hold its lock for a moment longer."""
+
+
 @contextmanager
 def _locked(path: Path, out: Path) -> Iterator[None]:
     """Hold a lock that ends with this process, however it ends. Does nothing on Windows."""
@@ -162,10 +167,15 @@ def _locked(path: Path, out: Path) -> Iterator[None]:
         return
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataError(f"{out}: another process is building this dataset; wait for it") from None
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise DataError(f"{out}: another process is building this dataset; wait for it") from None
+            time.sleep(0.1)
         yield
     finally:
         os.close(handle)
