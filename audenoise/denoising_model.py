@@ -34,7 +34,7 @@ class DenoisingModel(keras.Model):
             window=spec.stft.window,
             sample_rate=spec.sample_rate,
         )
-        names = ("magnitude", "complex", "consistency", "waveform", "envelope", "mse", "huber")
+        names = ("magnitude", "complex", "consistency", "waveform", "envelope", "loudness", "mse", "huber")
         self.term_means = {
             name: keras.metrics.Mean(name=name) for name in names if getattr(spec.loss, name)
         } | {"sdr": keras.metrics.Mean(name="sdr_db")}

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from audenoise.layers import TINY_POWER, ApplyOutput, SpectralTransform, ops, root
+from audenoise.loudness import loudness_distance
 
 ENVELOPE_SEGMENT_S = 0.384
 SDR_FLOOR = 1e-3
@@ -164,6 +165,10 @@ def denoising_losses(
         bands = third_octave_bands(transform.sample_rate, transform.n_fft)
         terms["envelope"] = envelope_distance(
             reference, estimate, bands, n_frames=round(ENVELOPE_SEGMENT_S / hop_s)
+        )
+    if weights.loudness:
+        terms["loudness"] = loudness_distance(
+            reference, estimate, sample_rate=transform.sample_rate, n_fft=transform.n_fft
         )
     if output is not None and (weights.mse or weights.huber):
         parts = transform.stft(noisy_audio), transform.stft(clean_audio), spectrum

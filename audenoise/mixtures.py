@@ -245,9 +245,11 @@ class Mixer:
 
     def _source(self, rng: np.random.Generator, kind: str) -> AudioVector:
         spec, n = self.spec, self.n_samples
-        spread, range_db = (0.12, 4.0) if kind == "speech" else (0.4, 12.0)
+        spread, range_db = (0.12, 4.0) if kind == "speech" else (0.5, 12.0)
         factor = rng.uniform(1 - spread, 1 + spread) if rng.random() < spec.speed else 1.0
         audio = degradation.change_speed(self._draw(rng, kind, round(n * factor)), n)
+        if kind == "noise" and rng.random() < spec.reverse:
+            audio = audio[::-1]
         if rng.random() < spec.equalise:
             audio = degradation.equalise(audio, degradation.random_filter(rng))
             audio = degradation.colour(rng, audio, rng.uniform(0, range_db))

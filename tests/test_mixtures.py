@@ -24,7 +24,7 @@ from audenoise.specs import MixingSpec, parse_spec
 RATE = 16000
 DEGRADATIONS = (
     "reverb", "speed", "equalise", "band_limit", "clip",
-    "second_noise", "coloured_noise", "babble", "modulate",
+    "second_noise", "coloured_noise", "babble", "modulate", "reverse",
 )  # fmt: skip
 ONLY_SNR: dict[str, Any] = dict.fromkeys((*DEGRADATIONS, "clean_only", "noise_only"), 0.0)
 

@@ -676,7 +676,7 @@ def test_a_worker_of_another_search_or_version_stops_with_one_line(tmp_path: Pat
                 AudenoiseError, match=f"the chief has another {key} than this worker .*{value}"
             ):
                 client.connect({**identity, key: value}, 10)
-        for changes in ({"seed": 5}, {"objective": Objective.parse(["pesq"])}):
+        for changes in ({"seed": 5}, {"objective": Objective.parse(["estoi"])}):
             with pytest.raises(AudenoiseError, match="the chief has another --"):
                 search(settings_of(**changes), no_data(), tmp_path / "s", role=Role("worker", address, "b"))
         with pytest.raises(AudenoiseError, match="--out must be the chief's folder"):

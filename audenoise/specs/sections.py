@@ -131,6 +131,7 @@ class LossSpec(Strict):
     waveform: Annotated[float, Field(ge=0)] = 0.2
     sdr: Annotated[float, Field(ge=0)] = 0.0
     envelope: Annotated[float, Field(ge=0)] = 0.0
+    loudness: Annotated[float, Field(ge=0)] = 0.0
     mse: Annotated[float, Field(ge=0)] = 0.0
     huber: Annotated[float, Field(ge=0)] = 0.0
     compression: Annotated[float, Field(gt=0, le=1)] = 0.3
@@ -153,6 +154,8 @@ class MixingSpec(Strict):
     """Several other voices as the noise, in place of a noise recording."""
     modulate: Probability = 0.15
     """Let the noise swell and fade."""
+    reverse: Probability = 0.2
+    """Play the noise recording backwards."""
     clean_only: Probability = 0.05
     noise_only: Probability = 0.05
     reverb: Probability = 0.25
