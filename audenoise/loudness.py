@@ -1,6 +1,5 @@
 """How much louder or softer an ear finds one spectrogram than another, for training; `keras.ops` alone."""
 
-
 import numpy as np
 
 from audenoise.layers import ops, root
@@ -18,8 +17,13 @@ distance follows PESQ with a rank correlation of -0.92, and of -0.95 among the d
 
 
 def bark(frequency):
-    """Critical-band rate of a frequency in Hz (Wang, Sekey and Gersho 1992)."""
-    return 6 * np.arcsinh(np.asarray(frequency) / 600)
+    """Critical-band rate of a frequency in Hz (Schroeder, Atal and Hall 1979)."""
+    return 7 * np.arcsinh(np.asarray(frequency) / 650)
+
+
+def bark_frequency(rate):
+    """The frequency in Hz of a critical-band rate."""
+    return 650 * np.sinh(np.asarray(rate) / 7)
 
 
 def bark_bands(sample_rate: int, n_fft: int) -> np.ndarray:
@@ -28,7 +32,7 @@ def bark_bands(sample_rate: int, n_fft: int) -> np.ndarray:
     edges = np.clip((np.arange(n_fft // 2 + 2) - 0.5) * width, 0, sample_rate / 2)
     top = float(bark(sample_rate / 2))
     n_bands = round(top * BANDS_PER_BARK)
-    limits = 600 * np.sinh(np.linspace(0, top, n_bands + 1) / 6)
+    limits = bark_frequency(np.linspace(0, top, n_bands + 1))
     overlap = np.minimum(edges[1:, None], limits[1:]) - np.maximum(edges[:-1, None], limits[:-1])
     shares = np.maximum(overlap, 0) / np.maximum(np.diff(edges), 1e-9)[:, None]
     return (shares * n_bands / top).astype(np.float32)
@@ -61,7 +65,7 @@ def loudness_distance(reference, estimate, *, sample_rate: int, n_fft: int):
         (batch,), 0 where no difference can be heard. References without speech count 0.
     """
     bands = bark_bands(sample_rate, n_fft)
-    centres = 600 * np.sinh((np.arange(bands.shape[1]) + 0.5) / bands.shape[1] * bark(sample_rate / 2) / 6)
+    centres = bark_frequency((np.arange(bands.shape[1]) + 0.5) / bands.shape[1] * bark(sample_rate / 2))
     threshold = (10 ** (hearing_threshold_db(centres) / 10)).astype(np.float32)
     powers = []
     for spectrum in (reference, estimate):
@@ -72,8 +76,10 @@ def loudness_distance(reference, estimate, *, sample_rate: int, n_fft: int):
     spoken = ops.cast(mean > 1e-6, frames.dtype)
     gain = 10 ** (SPEECH_LEVEL_DB / 10) / ops.maximum(mean, 1e-6)
     powers = [power * gain[:, None, None] for power in powers]
+    # What lies below the threshold has no loudness.
     loudnesses = [
-        (root(0.5 + 0.5 * power / threshold, LOUDNESS_EXPONENT) - 1) * (threshold / 0.5) ** LOUDNESS_EXPONENT
+        (root(0.5 + 0.5 * ops.maximum(power / threshold, 1.0), LOUDNESS_EXPONENT) - 1)
+        * (threshold / 0.5) ** LOUDNESS_EXPONENT
         for power in powers
     ]
     audible = ops.abs(loudnesses[1] - loudnesses[0]) - MASKED_SHARE * ops.minimum(*loudnesses)

@@ -3,9 +3,12 @@
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from audenoise.errors import TrainingError
+from audenoise.locks import only_one
 from audenoise.specs import ModelSpec, dump_spec, load_spec, same_network
 
 
@@ -36,6 +39,25 @@ class RunState:
             raise TrainingError(
                 f"{run / 'state.json'}: cannot be read ({error}); start without --resume"
             ) from None
+
+
+@contextmanager
+def held(run: Path) -> Iterator[None]:
+    """Train in this folder, for this process alone.
+
+    Raises
+    ------
+    TrainingError
+        If another process does, or if the folder can't be made.
+    """
+    refusal = TrainingError(f"{run}: another training is running there; wait for it or choose another --out")
+    with ExitStack() as stack:
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(only_one(run / ".lock", refusal))
+        except OSError as error:
+            raise TrainingError(f"{run}: can't be made or written ({error.strerror})") from error
+        yield
 
 
 def prepare_run(run: Path, spec: ModelSpec, *, resume: bool) -> RunState:

@@ -21,7 +21,7 @@ from audenoise.datasets.feeding import (
 )
 from audenoise.denoising_model import DenoisingModel, make_optimizer
 from audenoise.errors import DataError, SpecError, TrainingError
-from audenoise.run_folders import RunState, prepare_run
+from audenoise.run_folders import RunState, held, prepare_run
 from audenoise.scaling import scaling_of_run
 from audenoise.specs import ModelSpec
 from audenoise.training_log import DataWait, EpochReport, LogTable, Quality
@@ -196,18 +196,21 @@ def train_from_folders(
     TrainingError
         See `fit` and `prepare_run`.
     """
-    state = prepare_run(run, spec, resume=resume)
-    mixers = make_mixers(spec, folders, cache=cache or run / "cache", jobs=max(1, workers))
-    for line in mixers.skipped:
-        report(f"left out: {line}")
-    minutes = {kind: pool.seconds / 60 for kind, pool in mixers.train.pools.items()}
-    report(f"training on {minutes['speech']:.1f} min of speech and {minutes['noise']:.1f} min of noise")
-    validation = mixers.validation.batch(0, spec.training.validation_mixtures)
-    stream = training_stream(mixers, spec, workers=workers, epoch=state.epoch)
-    try:
-        fit(spec, stream, validation, run=run, state=state, initial_weights=initial_weights, report=report)
-    finally:
-        stream.close()
+    with held(run):
+        state = prepare_run(run, spec, resume=resume)
+        mixers = make_mixers(spec, folders, cache=cache or run / "cache", jobs=max(1, workers))
+        for line in mixers.skipped:
+            report(f"left out: {line}")
+        minutes = {kind: pool.seconds / 60 for kind, pool in mixers.train.pools.items()}
+        report(f"training on {minutes['speech']:.1f} min of speech and {minutes['noise']:.1f} min of noise")
+        validation = mixers.validation.batch(0, spec.training.validation_mixtures)
+        stream = training_stream(mixers, spec, workers=workers, epoch=state.epoch)
+        try:
+            fit(
+                spec, stream, validation, run=run, state=state, initial_weights=initial_weights, report=report
+            )
+        finally:
+            stream.close()
     return state
 
 
@@ -255,18 +258,21 @@ def train_from_dataset(
     if "test" not in info.sides:
         raise DataError(f"{dataset}: has nothing held out to validate on; build it with a --test-split")
     train, test = (open_side(info, side) for side in ("train", "test"))
-    state = prepare_run(run, spec, resume=resume)
-    hours = [side.seconds / 3600 for side in (train, test)]
-    report(f"training on {hours[0]:.2f} h of mixtures, validating on some of {hours[1]:.2f} h")
-    validation = validation_examples(test, spec)
-    stream = DatasetStream(
-        training_reader(train, spec),
-        batch_size=spec.training.batch_size,
-        workers=workers,
-        first=state.epoch * spec.training.steps_per_epoch,
-    )
-    try:
-        fit(spec, stream, validation, run=run, state=state, initial_weights=initial_weights, report=report)
-    finally:
-        stream.close()
+    with held(run):
+        state = prepare_run(run, spec, resume=resume)
+        hours = [side.seconds / 3600 for side in (train, test)]
+        report(f"training on {hours[0]:.2f} h of mixtures, validating on some of {hours[1]:.2f} h")
+        validation = validation_examples(test, spec)
+        stream = DatasetStream(
+            training_reader(train, spec),
+            batch_size=spec.training.batch_size,
+            workers=workers,
+            first=state.epoch * spec.training.steps_per_epoch,
+        )
+        try:
+            fit(
+                spec, stream, validation, run=run, state=state, initial_weights=initial_weights, report=report
+            )
+        finally:
+            stream.close()
     return state

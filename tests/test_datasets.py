@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
 from recordings import hiss, voice
 
 from audenoise.datasets import (
@@ -262,13 +263,10 @@ def test_an_interruption_does_nothing_twice(corpus: Inputs, built: Path, tmp_pat
 
 
 def test_two_builds_do_not_meet_in_one_folder(corpus: Inputs, tmp_path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
     lock = tmp_path / "dataset/.building/lock"
     lock.parent.mkdir(parents=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another process is building this dataset"):
-            build_dataset(tmp_path / "dataset", corpus, SPEC)
+    with FileLock(lock), pytest.raises(DataError, match="another process is building this dataset"):
+        build_dataset(tmp_path / "dataset", corpus, SPEC)
 
 
 def test_changed_recordings_are_not_mixed_into_an_old_build(tmp_path: Path, monkeypatch) -> None:

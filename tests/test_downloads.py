@@ -4,6 +4,7 @@ import bz2
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import lzma
 import os
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 import soundfile
 from file_server import serving
+from filelock import FileLock
 
 from audenoise.cli import main
 from audenoise.downloads import (
@@ -362,6 +364,7 @@ def zip_with_link() -> bytes:
         (b"", "no zip or tar archive"),
         (zip_of({}), "holds no files"),
     ],
+    ids=itertools.count(),  # not the bytes, which hold the time
 )
 def test_archives_that_bite_are_refused(tmp_path: Path, packed: bytes, says: str) -> None:
     archive = tmp_path / "inner" / "archive"
@@ -471,12 +474,10 @@ def test_folders_of_others_are_not_touched(tmp_path: Path) -> None:
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
-    fcntl = pytest.importorskip("fcntl")
     (tmp_path / "speech.partial").mkdir()
-    with (tmp_path / "speech.partial" / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(DownloadError, match="another audenoise"):
-            download_corpus(corpus_of(closed_address(), two_archives()), tmp_path)
+    lock = FileLock(tmp_path / "speech.partial" / "lock")
+    with lock, pytest.raises(DownloadError, match="another audenoise"):
+        download_corpus(corpus_of(closed_address(), two_archives()), tmp_path)
     assert (tmp_path / "speech.partial" / "archives").is_dir()  # which the other one is about to use
 
 

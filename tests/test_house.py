@@ -31,7 +31,7 @@ CHECKOUT = Path(__file__).parents[1]
 #   cli    what plain may, click and cli rooms, so that --help starts at once
 RANKS: list[tuple[str, str]] = [
     ("plain", "errors interrupts"),
-    ("plain", "workers keras_loading"),
+    ("plain", "workers keras_loading locks"),
     ("numpy", "array_types specs"),
     ("numpy", "audio spectral mixing degradation metrics spaces"),
     ("numpy", "presets baselines downloads phase scaling mixtures file_plan plotting shards"),
@@ -42,6 +42,7 @@ RANKS: list[tuple[str, str]] = [
     ("numpy", "evaluation app"),
     ("plain", "__init__"),
     ("keras", "layers callbacks datasets training_log"),
+    ("keras", "loudness"),
     ("keras", "losses onnx_export"),
     ("keras", "architectures denoising_model"),
     ("keras", "training"),
@@ -63,6 +64,7 @@ BACKEND_NEUTRAL = {
     "denoising_model",
     "layers",
     "losses",
+    "loudness",
     "training",
     "training_log",
 }

@@ -191,7 +191,9 @@ def test_convolution_of_a_longer_signal_begins_the_same(
 # --- losses -------------------------------------------------------------------------------------------------
 
 SETTINGS = {"n_fft": 64, "hop_length": 32, "win_length": 64, "window": "sqrt_hann"}
-ALL_TERMS = LossSpec(magnitude=0.3, complex=0.2, consistency=0.3, waveform=0.2, sdr=0.01)
+ALL_TERMS = LossSpec(
+    magnitude=0.3, complex=0.2, consistency=0.3, waveform=0.2, sdr=0.01, envelope=0.02, loudness=0.001
+)
 
 
 def test_sdr_of_known_errors() -> None:

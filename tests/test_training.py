@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import pytest
 import soundfile
+from filelock import FileLock
 from recordings import voice, write_corpus
 from training_batches import RATE, RECURRENT, TINY, batch, batches, tiny, validation
 
@@ -234,6 +235,18 @@ def test_run_folders_are_not_mixed_up(tmp_path: Path) -> None:
         prepare_run(tmp_path, spec, resume=True)
 
 
+def test_two_trainings_do_not_meet_in_one_folder(tmp_path: Path) -> None:
+    folders = TrainingFolders(*[(tmp_path,)] * 2)
+    with (
+        FileLock(tmp_path / "run/.lock"),
+        pytest.raises(TrainingError, match="run: another training is running"),
+    ):
+        train_from_folders(tiny(), folders, run=tmp_path / "run")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(TrainingError, match="file: can't be made"):
+        train_from_folders(tiny(), folders, run=tmp_path / "file")
+
+
 @pytest.mark.parametrize("bad_batch", [0, 5])
 def test_a_loss_that_is_no_number_stops_with_a_word(bad_batch: int, tmp_path: Path) -> None:
     spec = tiny()
@@ -314,6 +327,7 @@ sys.modules["tensorflow"] = None
 from pathlib import Path
 import keras, numpy as np
 assert keras.backend.backend() == "jax"
+from filelock import FileLock
 from training_batches import batch, batches, tiny, validation
 from audenoise.layers import to_numpy
 from audenoise.training import DenoisingModel, fit, prepare_run

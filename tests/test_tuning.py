@@ -36,7 +36,7 @@ from audenoise.specs import load_spec, parse_spec, spec_to_dict
 from audenoise.tuning.addresses import Address, check_free
 from audenoise.tuning.chief import ChiefServicer
 from audenoise.tuning.data import SearchData
-from audenoise.tuning.folder import FolderLock
+from audenoise.tuning.folder import held
 from audenoise.tuning.hypermodel import cost_of
 from audenoise.tuning.request import TrialRequest
 from audenoise.tuning.search import Role, find_role, search
@@ -359,7 +359,7 @@ def test_a_trial_does_not_outlive_its_search(tmp_path: Path):
 @pytest.mark.usefixtures("quick")
 def test_one_folder_has_one_search_at_a_time_and_one_kind(tmp_path: Path):
     fake_search(tmp_path / "s", trials=1)
-    with FolderLock(tmp_path / "s"), pytest.raises(AudenoiseError, match="another search is running there"):
+    with held(tmp_path / "s"), pytest.raises(AudenoiseError, match="another search is running there"):
         fake_search(tmp_path / "s", trials=2)
     for changes, key in (
         ({"algorithm": "bayesian"}, "--algorithm"),

@@ -2,9 +2,7 @@
 
 import errno
 import json
-import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audenoise.errors import AudenoiseError, DataError
+from audenoise.locks import only_one
 from audenoise.sources.parts import write_text
 from audenoise.sources.recordings import Recording
 
@@ -78,7 +77,8 @@ class Workplace:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"{self.out}: can't be made ({error.strerror})") from None
-        with _locked(self.folder / "lock", self.out):
+        refusal = DataError(f"{self.out}: another process is building this dataset; wait for it")
+        with only_one(self.folder / "lock", refusal):
             write_text(self.folder / "request.json", json.dumps(self.request, indent=1))
             _remove_leftovers(self.folder)
             try:
@@ -151,31 +151,3 @@ def _remove_leftovers(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-
-
-_PATIENCE_S = 3.0
-"""What a killed build had just started may hold its lock for a moment longer."""
-
-
-@contextmanager
-def _locked(path: Path, out: Path) -> Iterator[None]:
-    """Hold a lock that ends with this process, however it ends. Does nothing on Windows."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise DataError(f"{out}: another process is building this dataset; wait for it") from None
-            time.sleep(0.1)
-        yield
-    finally:
-        os.close(handle)

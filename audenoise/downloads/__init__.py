@@ -8,14 +8,14 @@ import datetime
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from audenoise.downloads.catalogue import Archive, Checksum, Corpus, own_corpus, read_catalogue
 from audenoise.downloads.fetching import Fetched, Patience, fetch, file_hash
 from audenoise.downloads.unpacking import unpack
 from audenoise.errors import DownloadError
+from audenoise.locks import only_one
 
 __all__ = [
     "RECORD_FILE",
@@ -85,7 +85,8 @@ def download_corpus(
     archives, unpacked, locked = partial / "archives", partial / "unpacked", False
     try:
         archives.mkdir(parents=True, exist_ok=True)
-        with _only_one(partial / "lock"):
+        refusal = DownloadError(f"{partial}: another audenoise is downloading this")
+        with only_one(partial / "lock", refusal, patience_s=0.0):
             locked = True
             if target.exists():
                 raise DownloadError(f"{target}: another audenoise has just made it")
@@ -174,19 +175,3 @@ def _write_record(folder: Path, corpus: Corpus, got: list[Fetched], written: int
     }
     path = folder / RECORD_FILE
     path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process. Windows has no flock; there, two at once are not prevented."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DownloadError(f"{path.parent}: another audenoise is downloading this") from None
-        yield

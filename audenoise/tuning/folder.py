@@ -1,11 +1,12 @@
 """The folder of a search: begun or gone on with, by one process at a time."""
 
-import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from audenoise.errors import AudenoiseError
+from audenoise.locks import only_one
 from audenoise.searches.records import FORMAT_VERSION, SearchFolder, read_description, write_json
 from audenoise.tuning.settings import SearchSettings, planned
 
@@ -71,40 +72,16 @@ def open_folder(
     return folder, search_id
 
 
-class FolderLock:
-    """Held as long as a search gives out trials in a folder; the system lets it go when the process ends.
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Give out the trials of a search in this folder, for this process alone.
 
     Raises
     ------
     AudenoiseError
-        If another process holds it.
+        If another process does.
     """
-
-    def __init__(self, out: Path):
-        self.path = out / "search.lock"
-        out.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT)
-        try:
-            _lock(self._file)
-        except OSError:
-            os.close(self._file)
-            raise AudenoiseError(
-                f"{out}: another search is running there; wait for it or choose another --out"
-            ) from None
-
-    def __enter__(self) -> "FolderLock":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._file)
-
-
-def _lock(file: int) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        return
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    out.mkdir(parents=True, exist_ok=True)
+    refusal = AudenoiseError(f"{out}: another search is running there; wait for it or choose another --out")
+    with only_one(out / "search.lock", refusal, patience_s=0.0):
+        yield

@@ -15,7 +15,7 @@ from audenoise.searches.report import SearchReport, read_report, write_report
 from audenoise.tuning.addresses import DEFAULT_ADDRESS, Address, check_free
 from audenoise.tuning.chief import LOST_AFTER_S, is_complete, serve
 from audenoise.tuning.data import SearchData
-from audenoise.tuning.folder import FolderLock, open_folder
+from audenoise.tuning.folder import held, open_folder
 from audenoise.tuning.oracles import SteadyOracle
 from audenoise.tuning.progress import Progress
 from audenoise.tuning.settings import SearchSettings, check_metrics, make_oracle, planned
@@ -133,7 +133,7 @@ def search(
         return None
     if role.address is not None:
         check_free(role.address)  # before hours of decoding
-    with FolderLock(out):
+    with held(out):
         fingerprint, lines = data.prepare(settings.base)
         for line in lines:
             report(line)
