@@ -115,6 +115,7 @@ def denoise_files(
     overwrite: bool = False,
     plot: bool = False,
     jobs: int = 1,
+    ray: str | None = None,
     report: Callable[[str], object] = print,
     progress: bool = False,
 ) -> BatchResult:
@@ -134,6 +135,8 @@ def denoise_files(
         Write a picture of the spectrograms before and after beside each result, as `<result>.png`.
     jobs : int, optional
         Processes. With more than one, each uses a single thread.
+    ray : str, optional
+        Address of a Ray cluster, whose cores do the work in place of these: see `cluster.map_on_cluster`.
     report : callable, optional
         Called with one line for each file that fails.
     progress : bool, optional
@@ -148,7 +151,8 @@ def denoise_files(
     ModelError
         If the model can't be used.
     AudenoiseError
-        If the disk is full or a worker process dies: the rest would fail as well.
+        If the disk is full or a worker process dies: the rest would fail as well. On a cluster, the file
+        that kills its workers is reported and the others go on.
     """
     result = BatchResult()
     todo = []
@@ -158,17 +162,19 @@ def denoise_files(
         else:
             todo.append(pair)
     jobs = min(jobs, max(1, len(todo)))
-    settings = _Settings(model, 1 if jobs > 1 else None, strength, max_attenuation_db, overwrite, plot)
+    settings = _Settings(model, 1 if jobs > 1 or ray else None, strength, max_attenuation_db, overwrite, plot)
     # Also when other processes do the work: a model or a number that can't be used is said once, at once.
     denoiser = Denoiser.from_preset(model, threads=settings.threads)
     denoiser.stream(denoiser.preset.sample_rate, strength=strength, max_attenuation_db=max_attenuation_db)
     with _progress_bar(progress, todo) as bar:
-        if jobs == 1:
+        if jobs == 1 and ray is None:
             outcomes = (_denoise_pair(denoiser, pair, settings, bar.add_seconds) for pair in todo)
         else:
             from audenoise.workers import map_in_processes
 
-            outcomes = map_in_processes(partial(_denoise_pair_in_worker, settings), todo, jobs)
+            outcomes = map_in_processes(
+                partial(_denoise_pair_in_worker, settings), todo, jobs, ray=ray, lost=_lost_pair
+            )
         with closing(outcomes):
             for error in outcomes:
                 if error is None:
@@ -272,6 +278,10 @@ def _is_full(folder: Path) -> bool:
 def _worker_denoiser(model: str | os.PathLike[str] | None, threads: int | None) -> Denoiser:
     """Load the model once per worker process."""
     return Denoiser.from_preset(model, threads=threads)
+
+
+def _lost_pair(pair: FilePair, reason: str) -> str:
+    return f"{pair.source}: {reason}"
 
 
 def _denoise_pair_in_worker(settings: _Settings, pair: FilePair) -> str | None:

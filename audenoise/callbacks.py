@@ -10,7 +10,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from audenoise.devices import undistributed
 from audenoise.errors import TrainingError
+from audenoise.layers import to_numpy
 from audenoise.run_folders import RunState
 
 COLLAPSE_DB = -40.0
@@ -31,7 +33,8 @@ def _save_weights(model: keras.Model, path: Path) -> None:
         )
     partial = path.with_name(f"partial-{path.name}")
     try:
-        model.save_weights(partial)
+        with undistributed():
+            model.save_weights(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -108,6 +111,21 @@ class Plateau(keras.callbacks.ReduceLROnPlateau):
         self.state.plateau = {name: float(getattr(self, name)) for name in names}
 
 
+class SwapAverages(keras.callbacks.SwapEMAWeights):
+    """Keras' swap of weights and averages; on JAX the arrays themselves change hands.
+
+    By way of NumPy, weights and averages would share memory for a while, and several hosts would have to
+    agree on each byte of what they read.
+    """
+
+    def _backend_swap_variables(self, optimizer):
+        pairs = zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True)
+        for variable, average in pairs:
+            current, mean = variable.value, average.value
+            variable.assign(mean)
+            average.assign(current)
+
+
 class AverageWarmUp(keras.callbacks.Callback):
     """Restarts the weight average from the current weights until it has seen twice its own length of steps.
 
@@ -118,11 +136,14 @@ class AverageWarmUp(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         optimizer = self.model.optimizer
-        if int(optimizer.iterations) * (1 - optimizer.ema_momentum) > 2:
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of one that scales the loss
+        if int(to_numpy(optimizer.iterations)) * (1 - optimizer.ema_momentum) > 2:
             return
         pairs = zip(self.model.trainable_variables, optimizer._model_variables_moving_average, strict=True)
         for variable, average in pairs:
-            average.assign(np.array(keras.ops.convert_to_numpy(variable)))  # JAX would share the memory
+            # A copy, or JAX would share the memory; not by way of NumPy, or hosts would compare each byte.
+            jax = keras.backend.backend() == "jax"
+            average.assign(keras.ops.copy(variable.value) if jax else to_numpy(variable))
 
 
 class EpochWarmUp(keras.callbacks.Callback):
@@ -159,11 +180,13 @@ class Guard(keras.callbacks.Callback):
     """Stops with a clear word on a loss that is no number, or on silence that lasts.
 
     A compressed mask starts near silence, and a network that predicts levels learns their mean first, so an
-    output that grows louder from epoch to epoch may go on, and one whose loss falls.
+    output that grows louder from epoch to epoch may go on, and one whose loss falls. The weight average
+    follows late: no word before `patience_steps`.
     """
 
-    def __init__(self):
+    def __init__(self, *, patience_steps: int = 500):
         super().__init__()
+        self.patience_steps = patience_steps
         self._level_db, self._loss = float("-inf"), float("inf")
 
     def on_train_batch_end(self, batch, logs=None):
@@ -180,7 +203,8 @@ class Guard(keras.callbacks.Callback):
         level_db = logs.get("val_level_db", 0.0)
         louder, self._level_db = level_db > self._level_db + 1, level_db
         falling, self._loss = logs.get("val_loss", 0.0) < 0.98 * self._loss, logs.get("val_loss", 0.0)
-        if level_db < COLLAPSE_DB and not (louder or falling):
+        early = int(to_numpy(self.model.optimizer.iterations)) < self.patience_steps
+        if level_db < COLLAPSE_DB and not (louder or falling or early):
             raise TrainingError(
                 f"the output has collapsed to silence ({level_db:.0f} dB below the speech): lower "
                 "training.learning_rate, or check that the clean folder holds speech"

@@ -12,21 +12,24 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
+from audenoise.cli_app import app
 from audenoise.cli_datasets import build_dataset
 from audenoise.cli_download import download
+from audenoise.cli_enhancer import enhance, train_enhancer
 from audenoise.cli_evaluation import evaluate
 from audenoise.cli_export import export
 from audenoise.cli_inspect import inspect
+from audenoise.cli_listen import listen
 from audenoise.cli_live import live
+from audenoise.cli_report import report
 from audenoise.cli_training import publish, train
 from audenoise.cli_tuning import tune
 from audenoise.errors import AudenoiseError
-from audenoise.interrupts import signals_held
+from audenoise.interrupts import Terminated, signals_held, termination_unwinds
 from audenoise.keras_loading import load_keras
 
 _INTERRUPTED = 130
@@ -34,14 +37,18 @@ _TERMINATED = 143
 
 
 class _Commands(click.Group):
-    """Sections in the order they are defined, and Ctrl-C as one line."""
+    """Sections in the order they are defined, and Ctrl-C or `kill` as one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with termination_unwinds():
+                return super().invoke(ctx)
+        except Terminated:
+            click.echo("audenoise: terminated", err=True)
+            ctx.exit(_TERMINATED)
         except KeyboardInterrupt:
             click.echo("audenoise: interrupted", err=True)
             ctx.exit(_INTERRUPTED)
@@ -120,6 +127,12 @@ def cli() -> None:
     metavar="N",
     help="Files worked on at a time.",
 )
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Work on the cores of a Ray cluster: HOST:PORT, auto for one that runs here, or local for one on "
+    "127.0.0.1 for the time of the work. Needs 'audenoise[cluster]', and the same paths on all machines.",
+)
 @click.option("--plot", is_flag=True, help="Write OUT.png beside each result: spectrograms before and after.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary; errors are still printed.")
 def predict(
@@ -131,6 +144,7 @@ def predict(
     suffix: str,
     overwrite: bool,
     jobs: int,
+    ray: str | None,
     plot: bool,
     quiet: bool,
 ) -> int:
@@ -152,8 +166,6 @@ def predict(
     with signals_held(signal.SIGINT, signal.SIGTERM):
         from audenoise.batch import denoise_files
         from audenoise.file_plan import plan_files
-
-        _exit_cleanly_on_termination()
     unlisted: list[AudenoiseError] = []
     plan = plan_files([Path(name) for name in inputs], output, suffix=suffix, on_error=unlisted.append)
     for problem in unlisted:
@@ -166,6 +178,7 @@ def predict(
         overwrite=overwrite,
         plot=plot,
         jobs=jobs,
+        ray=ray,
         report=_report,
         progress=not quiet and sys.stderr.isatty(),
     )
@@ -238,7 +251,22 @@ def show_model(model: str) -> None:
     click.echo(json.dumps(metadata, indent=2))
 
 
-for _command in (build_dataset, inspect, train, publish, download, tune, live, export, evaluate):
+for _command in (
+    build_dataset,
+    inspect,
+    train,
+    publish,
+    download,
+    tune,
+    live,
+    app,
+    listen,
+    export,
+    evaluate,
+    report,
+    enhance,
+    train_enhancer,
+):
     cli.add_command(_command)
 
 
@@ -288,13 +316,3 @@ def _report(line: str) -> None:
 def _fail(message: str, *, code: int = 1) -> int:
     _report(f"error: {message}")
     return code
-
-
-def _exit_cleanly_on_termination() -> None:
-    """Let `kill` unwind the stack, so that files being written are removed."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise SystemExit(_TERMINATED)
-
-    signal.signal(signal.SIGTERM, stop)

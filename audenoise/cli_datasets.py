@@ -144,6 +144,12 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same dataset.  [default: 0]")
 @click.option("--shard-mb", type=click.FloatRange(0.1, 4096), help="Size of a shard, about.  [default: 64]")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: all cores]")
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Work on the cores of a Ray cluster: HOST:PORT, auto for one that runs here, or local for one on "
+    "127.0.0.1 for the time of the work. Needs 'audenoise[cluster]', and the same paths on all machines.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary.")
 def build_dataset(
     clean: tuple[Path, ...],
@@ -158,6 +164,7 @@ def build_dataset(
     test_noise: tuple[Path, ...],
     noise_labels: Path | None,
     jobs: int | None,
+    ray: str | None,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -191,6 +198,7 @@ def build_dataset(
         inputs,
         spec_from_options(spec, use_mixing=spec_mixing, has_responses=bool(rir), options=options),
         jobs=jobs,
+        ray=ray,
         report=(lambda line: None) if quiet else (lambda line: click.echo(f"audenoise: {line}", err=True)),
         progress=not quiet,
     )

@@ -74,6 +74,12 @@ def _report(line: str) -> None:
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: one for each core]"
 )
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Work on the cores of a Ray cluster: HOST:PORT, auto for one that runs here, or local for one on "
+    "127.0.0.1 for the time of the work. Needs 'audenoise[cluster]', and the same paths on all machines.",
+)
 @click.option("--json", "json_path", help="Write everything, pairs and means, as JSON.", **_OUT)
 @click.option("--csv", "csv_path", help="Write a line for each system and file.", **_OUT)
 @click.option("--markdown", "markdown_path", help="Write the tables, with intervals in all of them.", **_OUT)
@@ -98,6 +104,7 @@ def evaluate(
     side: str,
     metrics: str | None,
     jobs: int | None,
+    ray: str | None,
     json_path: Path | None,
     csv_path: Path | None,
     markdown_path: Path | None,
@@ -151,6 +158,7 @@ def evaluate(
         left=left,
         notes=[*notes, *_not_installed(systems)],
         jobs=jobs or os.cpu_count() or 1,
+        ray=ray,
         strict=strict,
         progress=not quiet and sys.stderr.isatty(),
     )

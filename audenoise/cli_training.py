@@ -15,6 +15,23 @@ _FOLDERS: dict[str, Any] = {
 }
 
 
+class DeviceCount(click.ParamType):
+    """A number, or all."""
+
+    name = "N|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value == "all":
+            return None
+        try:
+            count = int(value)
+        except ValueError:
+            count = 0
+        if count < 1:
+            self.fail(f"must be a number above 0, or all. Received: {value}", param, ctx)
+        return count
+
+
 def _report(line: str) -> None:
     click.echo(f"audenoise: {line}", err=True)
 
@@ -63,6 +80,44 @@ def _report(line: str) -> None:
     help="Processes that mix or read; data_wait in the log tells whether they keep up.",
 )
 @click.option(
+    "--precision",
+    type=click.Choice(["float32", "mixed_float16", "mixed_bfloat16"]),
+    help="Overrides training.precision: what the network computes in.",
+)
+@click.option(
+    "--devices",
+    type=DeviceCount(),
+    default=1,
+    show_default=True,
+    help="GPUs of this machine that share each batch (CPUs where there are none), or all.",
+)
+@click.option(
+    "--hosts",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    envvar="KERAS_DISTRIBUTION_NUM_PROCESSES",
+    help="Machines, or processes, that train together; KERAS_BACKEND=jax only. Each has this command run "
+    "with its own --host.",
+)
+@click.option(
+    "--host",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="NUMBER",
+    envvar="KERAS_DISTRIBUTION_PROCESS_ID",
+    help="Number of this one, from 0; host 0 alone reads and writes RUN.",
+)
+@click.option(
+    "--coordinator",
+    default="127.0.0.1:9911",
+    show_default=True,
+    metavar="HOST:PORT",
+    envvar="KERAS_DISTRIBUTION_JOB_ADDRESSES",
+    help="Where host 0 listens and the others find it.",
+)
+@click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
@@ -81,6 +136,10 @@ def train(
     from_preset: str | None,
     workers: int,
     cache: Path | None,
+    devices: int | None,
+    hosts: int,
+    host: int,
+    coordinator: str,
     **overrides: Any,
 ) -> None:
     """Train a denoiser on a saved dataset, or on endless mixtures of your recordings.
@@ -101,6 +160,7 @@ def train(
       audenoise train --clean speech/ --noise noises/ --spec standard --out runs/mine
       audenoise train --clean speech/ --noise noises/ --out runs/mine --resume
       audenoise train --clean my_voice/ --noise my_office/ --from-preset standard --out runs/tuned
+      audenoise train dataset/ --out runs/mine --devices all --precision mixed_bfloat16
     """
     if dataset is not None:
         options = {
@@ -139,8 +199,13 @@ def train(
             )
         spec = spec.with_scaling_of(published)
 
+    if hosts > 1:
+        from audenoise.hosts import Hosts, join
+
+        join(Hosts(coordinator, hosts, host))
     load_keras()
     from audenoise.corpus import TrainingFolders
+    from audenoise.devices import find_devices
     from audenoise.training import train_from_dataset, train_from_folders
 
     common: dict[str, Any] = {
@@ -148,6 +213,7 @@ def train(
         "workers": workers,
         "resume": resume,
         "initial_weights": weights,
+        "devices": find_devices(devices),
         "report": _report,
     }
     if dataset is not None:
@@ -156,6 +222,8 @@ def train(
         state = train_from_folders(
             spec, TrainingFolders(clean, noise, rir, valid_clean, valid_noise), cache=cache, **common
         )
+    if host:
+        return
     how = "" if state.best_score is None else f", {spec.training.best_by} {state.best_score:.3f}"
     best = run / "best.weights.h5"
     _report(f"best validation loss {state.best_loss:.5f}{how} after epoch {state.best_epoch}: {best}")
@@ -199,7 +267,12 @@ def publish(
     import json
 
     load_keras()
+    from audenoise.publishing import doubts
     from audenoise.publishing import publish as write_model
+    from audenoise.specs.enhancer import is_enhancer_run
+
+    if is_enhancer_run(run):
+        from audenoise.enhancing.publishing import publish_enhancer as write_model
 
     try:
         measured = json.loads(scores.read_text(encoding="utf-8")) if scores else None
@@ -215,4 +288,6 @@ def publish(
         scores=measured,
         overwrite=overwrite,
     )
+    for line in doubts(run):
+        _report(f"warning: {line}")
     _report(f"{target}: published; Keras and ONNX differ by {difference:.1e} of the peak")

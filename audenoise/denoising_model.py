@@ -2,12 +2,15 @@
 # pyright: reportOptionalOperand=false, reportArgumentType=false
 """What `fit` trains: a network between its spectrogram and its loss, and the optimizer of a spec."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from audenoise.devices import ONE_DEVICE, Devices
 from audenoise.layers import SpectralTransform, to_numpy
 from audenoise.losses import denoising_losses
 from audenoise.specs import ModelSpec
@@ -22,11 +25,13 @@ class DenoisingModel(keras.Model):
     network : keras.Model
         From `audenoise.architectures.build_network`.
     spec : ModelSpec
+    devices : Devices
+        What it is trained on. It is made in their scope.
     """
 
-    def __init__(self, network: keras.Model, spec: ModelSpec):
-        super().__init__(name="denoising")
-        self.network, self.spec = network, spec
+    def __init__(self, network: keras.Model, spec: ModelSpec, devices: Devices = ONE_DEVICE):
+        super().__init__(name="denoising", dtype="float32")  # whatever the precision of the network
+        self.network, self.spec, self.devices = network, spec, devices
         self.transform = SpectralTransform(
             n_fft=spec.stft.n_fft,
             hop_length=spec.stft.hop_length,
@@ -44,6 +49,13 @@ class DenoisingModel(keras.Model):
         """(batch, samples) → (batch, frames, bins, 2)."""
         return self.network(self.transform.stft(audio), training=training)
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing, since `fit` has built everything.
+
+        With copies of the network Keras would do it again, from batches of the stream that training then has
+        to go without.
+        """
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         output: Any = self.network.get_layer("denoised")
         terms = denoising_losses(
@@ -55,12 +67,34 @@ class DenoisingModel(keras.Model):
         energies = [ops.mean(ops.square(part), (1, 2, 3)) + 1e-14 for part in (y_pred, reference)]
         ratios = 10 / np.log(10) * ops.log(energies[0] / energies[1])
         self.level.update_state(ratios, sample_weight=ops.cast(energies[1] > 1e-10, ratios.dtype))
-        return terms["loss"]
+        return terms["loss"] / self.devices.copies  # Keras adds up those of all copies
 
     def denoise(self, audio: np.ndarray, batch_size: int = 16) -> np.ndarray:
         """(batch, samples) → the same; for as much audio as its spectra fit into memory."""
-        spectrum = self.predict(audio, batch_size=batch_size, verbose=0)
+        spectrum = self.devices.predict(self, audio, batch_size)
         return to_numpy(self.transform.istft(ops.convert_to_tensor(spectrum), audio.shape[1]))
+
+
+@contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Networks that are built inside compute in this precision; their weights stay float32.
+
+    Parameters
+    ----------
+    name : str
+        See `TrainingSpec.precision`. What has to do with spectra stays float32 too: see `audenoise.layers`.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def with_loss_scale(optimizer: keras.optimizers.Optimizer, name: str) -> keras.optimizers.Optimizer:
+    """Scale the loss while gradients are float16, whose smallest numbers would be lost."""
+    return keras.optimizers.LossScaleOptimizer(optimizer) if name == "mixed_float16" else optimizer
 
 
 def make_optimizer(spec: ModelSpec) -> keras.optimizers.Optimizer:

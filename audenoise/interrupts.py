@@ -1,8 +1,36 @@
-"""Hold signals back where an exception would do harm."""
+"""Signals: held back where an exception would do harm, and `kill` as an exception that cleans up."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+
+class Terminated(KeyboardInterrupt):
+    """Somebody asked this process to end (SIGTERM). As with Ctrl-C, what is being written is removed."""
+
+
+@contextmanager
+def termination_unwinds() -> Iterator[None]:
+    """Turn SIGTERM into `Terminated` inside the block. Other threads never get the signal.
+
+    The second signal does nothing: cleaning up must not be interrupted.
+    """
+
+    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -128,7 +128,7 @@ class SpectrumFeatures(keras.layers.Layer):
     """
 
     def __init__(self, *, representation, compression, range_db, scaling=None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.representation, self.compression, self.range_db = representation, compression, tuple(range_db)
         self.scaling = scaling
 
@@ -155,7 +155,7 @@ class ApplyOutput(keras.layers.Layer):
     """
 
     def __init__(self, *, kind, domain, representation, compression, range_db, scaling=None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.kind, self.domain, self.representation = kind, domain, representation
         self.compression, self.range_db = compression, tuple(range_db)
         low, high = self.range_db

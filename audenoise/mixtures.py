@@ -9,6 +9,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import platform
 import queue
 import threading
 import time
@@ -131,7 +132,7 @@ def _write_pool(files: list[tuple[Path, str]], raw: Path, index: Path, sample_ra
     raw.parent.mkdir(parents=True, exist_ok=True)
     names = sorted({group for _, group in files})
     offsets, lengths, gains, groups, skipped, position = [], [], [], [], [], 0
-    partial = raw.with_suffix(f".partial{os.getpid()}")
+    partial = raw.with_suffix(f".partial{os.getpid()}-{platform.node()}")
     partial_index = index.with_name(f"{partial.name}.npz")
     try:
         context = multiprocessing.get_context("spawn")
@@ -324,6 +325,33 @@ class BatchSource(Protocol):
     """What gives batch number n of a seed, and can be sent to another process."""
 
     def batch(self, number: int, size: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+@dataclass(frozen=True)
+class BatchShare:
+    """One host's part of the batches of a training on several.
+
+    Parameters
+    ----------
+    source : BatchSource
+    host, hosts : int
+        Batches of this host's size, taken together in the order of the hosts, are those of the source.
+
+    Examples
+    --------
+    >>> class Numbers:
+    ...     def batch(self, number, size):
+    ...         return np.arange(number * size, (number + 1) * size), np.zeros(size)
+    >>> [BatchShare(Numbers(), host, 2).batch(1, 3)[0].tolist() for host in (0, 1)]
+    [[6, 7, 8], [9, 10, 11]]
+    """
+
+    source: BatchSource
+    host: int
+    hosts: int
+
+    def batch(self, number: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.source.batch(number * self.hosts + self.host, size)
 
 
 def _mix_forever(mixer: BatchSource, size: int, first: int, step: int, out: Connection) -> None:

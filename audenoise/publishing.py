@@ -2,6 +2,7 @@
 # pyright: reportAttributeAccessIssue=false
 """From a training run to a model folder that `predict` can use."""
 
+import csv
 import datetime
 import itertools
 import os
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 
 from audenoise.architectures.summary import build_checked, context_frames, macs_per_second
-from audenoise.callbacks import RunState
+from audenoise.callbacks import COLLAPSE_DB, RunState
 from audenoise.errors import ModelError, TrainingError
 from audenoise.layers import to_numpy
 from audenoise.onnx_export import to_onnx
@@ -95,6 +96,23 @@ def scores_of(measured: Mapping[str, Any], name: str) -> dict[str, Any]:
             kept = {key: system[key] for key in ("mean", "by_snr_db") if key in system}
             return {"pairs": len(system["pairs"]), **kept}
     raise ModelError(f"the scores have no row audenoise or 'audenoise {name}'")
+
+
+def doubts(run: Path) -> list[str]:
+    """What speaks against publishing a run's best weights: a line for each reason, none for a sound run."""
+    state, log = RunState.read(run), run / "log.csv"
+    try:
+        with log.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["epoch"]) + 1 == state.best_epoch]
+        level_db = float(rows[-1]["val_level_db"])
+    except (OSError, LookupError, ValueError):
+        return []  # of another audenoise, or without the log
+    if level_db >= COLLAPSE_DB:
+        return []
+    return [
+        f"{run}: the output of its best epoch lies {-level_db:.0f} dB below the speech: near silence. Train "
+        "longer (--resume --epochs N); a first model needs some thousand steps"
+    ]
 
 
 def publish(

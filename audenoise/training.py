@@ -2,15 +2,27 @@
 # pyright: reportOptionalOperand=false, reportArgumentType=false
 """Training a denoiser with Keras `fit`, on TensorFlow or JAX."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from audenoise.architectures.summary import build_checked
-from audenoise.callbacks import AverageWarmUp, EpochWarmUp, Guard, Plateau, Reseed, SaveBest, SaveLast
-from audenoise.corpus import TrainingFolders, make_mixers, training_stream
+from audenoise.callbacks import (
+    AverageWarmUp,
+    EpochWarmUp,
+    Guard,
+    Plateau,
+    Reseed,
+    SaveBest,
+    SaveLast,
+    SwapAverages,
+)
+from audenoise.corpus import TrainingFolders, make_mixers
 from audenoise.datasets import DatasetInfo
 from audenoise.datasets.feeding import (
     DatasetStream,
@@ -19,11 +31,13 @@ from audenoise.datasets.feeding import (
     training_reader,
     validation_examples,
 )
-from audenoise.denoising_model import DenoisingModel, make_optimizer
+from audenoise.denoising_model import DenoisingModel, make_optimizer, precision, with_loss_scale
+from audenoise.devices import ONE_DEVICE, Devices, StopTogether, undistributed
 from audenoise.errors import DataError, SpecError, TrainingError
+from audenoise.mixtures import BatchShare, BatchSource, MixtureStream
 from audenoise.run_folders import RunState, held, prepare_run
 from audenoise.scaling import scaling_of_run
-from audenoise.specs import ModelSpec
+from audenoise.specs import ModelSpec, parse_spec, spec_to_dict
 from audenoise.training_log import DataWait, EpochReport, LogTable, Quality
 from audenoise.validation import MEASURES, ValidationScores
 
@@ -35,6 +49,7 @@ def fit(
     *,
     run: Path,
     state: RunState,
+    devices: Devices = ONE_DEVICE,
     initial_weights: Path | None = None,
     tensorboard: bool = True,
     verbose: int = 0,
@@ -47,13 +62,15 @@ def fit(
     spec : ModelSpec
     batches : iterator
         Yields (noisy, clean), (batch, samples) float32 each; its first batch is number
-        ``state.epoch * steps_per_epoch``.
+        ``state.epoch * steps_per_epoch``. With several hosts, this one's part of each batch.
     validation : tuple of ndarray
         (noisy, clean), (examples, samples).
     run : Path
         From `prepare_run`.
     state : RunState
         Its epoch is where training goes on.
+    devices : Devices
+        From `find_devices`.
     initial_weights : Path, optional
         Network weights to start from (fine-tuning).
     tensorboard : bool
@@ -73,18 +90,61 @@ def fit(
     TrainingError
         On a loss that is no number, a collapsed output, or weights that don't fit.
     """
+    with devices.scope(), devices.together():
+        return _fit(
+            spec,
+            batches,
+            validation,
+            run=run,
+            state=state,
+            devices=devices,
+            initial_weights=initial_weights,
+            tensorboard=tensorboard,
+            verbose=verbose,
+            report=report if devices.is_first else None,
+        )
+
+
+def _fit(
+    spec: ModelSpec,
+    batches: Iterator[tuple[np.ndarray, np.ndarray]],
+    validation: tuple[np.ndarray, np.ndarray],
+    *,
+    run: Path,
+    state: RunState,
+    devices: Devices,
+    initial_weights: Path | None,
+    tensorboard: bool,
+    verbose: int,
+    report: Callable[[str], object] | None,
+) -> keras.Model:
     recipe = spec.training
-    spec, first = scaling_of_run(spec, batches, run=run)
+    first: Iterator[tuple[np.ndarray, np.ndarray]] = iter(())
+
+    def measured() -> dict[str, Any]:
+        nonlocal first
+        fitted, first = scaling_of_run(spec, batches, run=run)
+        return spec_to_dict(fitted)
+
+    spec = parse_spec(devices.on_first(measured))
     keras.utils.set_random_seed(recipe.seed)
-    model = DenoisingModel(build_checked(spec), spec)
-    model.compile(optimizer=make_optimizer(spec), jit_compile=keras.backend.backend() == "jax")
-    model(validation[0][:1])
+    with precision(recipe.precision):
+        network = build_checked(spec)
+    model = DenoisingModel(network, spec, devices)
+    optimizer = make_optimizer(spec)
+    devices.prepare(network, optimizer)
+    model.compile(
+        optimizer=with_loss_scale(optimizer, recipe.precision), jit_compile=keras.backend.backend() == "jax"
+    )
+    model(keras.KerasTensor((1, validation[0].shape[1]), "float32"))
     model.optimizer.build(model.trainable_variables)
     try:
         if state.last:
-            model.load_weights(run / state.last)
+            with devices.file_of_first(run / state.last) as file, undistributed():
+                model.load_weights(file)
         elif initial_weights:
-            model.network.load_weights(initial_weights)
+            with undistributed():
+                model.network.load_weights(initial_weights)
     except (ValueError, OSError, KeyError) as error:
         source = run / state.last if state.last else initial_weights
         raise TrainingError(
@@ -107,21 +167,22 @@ def fit(
             ),
             Plateau(state, recipe.plateau_patience),
         ]
-    callbacks.append(SaveLast(run, state))
+    if devices.is_first:
+        callbacks.append(SaveLast(run, state))
     if recipe.ema_momentum:
-        callbacks += [keras.callbacks.SwapEMAWeights(swap_on_epoch=True), AverageWarmUp()]
-    callbacks.append(Quality(scores, recipe.batch_size))
-    if report is not None:
-        callbacks.append(EpochReport(report, recipe.epochs, scores))
-    callbacks += [
-        SaveBest(
+        callbacks += [SwapAverages(swap_on_epoch=True), AverageWarmUp()]
+    if devices.is_first:
+        callbacks.append(Quality(scores, recipe.batch_size))
+        if report is not None:
+            callbacks.append(EpochReport(report, recipe.epochs, scores))
+        best = SaveBest(
             run, state, patience=recipe.early_stopping_epochs, metric=best_metric and f"val_{best_metric}"
-        ),
-        DataWait(batches),
-        LogTable(run / "log.csv", state.epoch),
-    ]
-    if tensorboard and keras.backend.backend() == "tensorflow":
-        callbacks.append(keras.callbacks.TensorBoard(run / "logs"))
+        )
+        callbacks += [best, DataWait(batches), LogTable(run / "log.csv", state.epoch)]
+        if tensorboard and keras.backend.backend() == "tensorflow":
+            callbacks.append(keras.callbacks.TensorBoard(run / "logs"))
+    if devices.hosts > 1:
+        callbacks.append(StopTogether(devices))
     failures: list[Exception] = []
 
     def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:  # Keras takes generators only
@@ -140,8 +201,8 @@ def fit(
                 epochs=recipe.epochs,
                 initial_epoch=state.epoch,
                 steps_per_epoch=recipe.steps_per_epoch,
-                validation_data=validation,
-                validation_batch_size=recipe.batch_size,
+                validation_data=devices.examples(validation, recipe.batch_size),
+                validation_batch_size=recipe.batch_size // devices.hosts,
                 callbacks=callbacks,
                 verbose=verbose,
             )
@@ -149,8 +210,9 @@ def fit(
             if failures:  # TensorFlow wraps what the generator raises in an error of its own
                 raise failures[0] from None
             raise
-    if state.best_loss is not None:
-        model.network.load_weights(run / "best.weights.h5")
+    if devices.on_first(lambda: {"has_best": state.best_loss is not None})["has_best"]:
+        with devices.file_of_first(run / "best.weights.h5") as file, undistributed():
+            model.network.load_weights(file)
     return model.network
 
 
@@ -163,6 +225,7 @@ def train_from_folders(
     workers: int = 1,
     resume: bool = False,
     initial_weights: Path | None = None,
+    devices: Devices = ONE_DEVICE,
     report: Callable[[str], object] = print,
 ) -> RunState:
     """Train on endless mixtures of the recordings in some folders.
@@ -181,6 +244,9 @@ def train_from_folders(
         Continue the run in `run` after its last finished epoch.
     initial_weights : Path, optional
         Network weights to start from.
+    devices : Devices
+        From `find_devices`. Of several hosts, the first alone reads and writes `run`; the others keep decoded
+        audio there if no `cache` is named.
     report : callable
         Called with one line for each recording that is left out, for the data, and after each epoch.
 
@@ -196,18 +262,33 @@ def train_from_folders(
     TrainingError
         See `fit` and `prepare_run`.
     """
-    with held(run):
-        state = prepare_run(run, spec, resume=resume)
+    devices.check(spec)
+    with _opened(run, spec, resume=resume, devices=devices) as state:
         mixers = make_mixers(spec, folders, cache=cache or run / "cache", jobs=max(1, workers))
         for line in mixers.skipped:
             report(f"left out: {line}")
         minutes = {kind: pool.seconds / 60 for kind, pool in mixers.train.pools.items()}
-        report(f"training on {minutes['speech']:.1f} min of speech and {minutes['noise']:.1f} min of noise")
+        if devices.is_first:
+            report(
+                f"training on {minutes['speech']:.1f} min of speech and {minutes['noise']:.1f} min of noise"
+            )
         validation = mixers.validation.batch(0, spec.training.validation_mixtures)
-        stream = training_stream(mixers, spec, workers=workers, epoch=state.epoch)
+        stream = MixtureStream(
+            _share(mixers.train, devices),
+            batch_size=spec.training.batch_size // devices.hosts,
+            workers=workers,
+            first=state.epoch * spec.training.steps_per_epoch,
+        )
         try:
             fit(
-                spec, stream, validation, run=run, state=state, initial_weights=initial_weights, report=report
+                spec,
+                stream,
+                validation,
+                run=run,
+                state=state,
+                devices=devices,
+                initial_weights=initial_weights,
+                report=report,
             )
         finally:
             stream.close()
@@ -222,6 +303,7 @@ def train_from_dataset(
     workers: int = 1,
     resume: bool = False,
     initial_weights: Path | None = None,
+    devices: Devices = ONE_DEVICE,
     report: Callable[[str], object] = print,
 ) -> RunState:
     """Train on a dataset that `audenoise build-dataset` has saved, and validate on its held-out side.
@@ -238,7 +320,7 @@ def train_from_dataset(
         Where weights, logs and the spec go.
     workers : int
         Processes that read; 0 reads between the steps.
-    resume, initial_weights, report
+    resume, initial_weights, devices, report
         See `train_from_folders`.
 
     Returns
@@ -258,21 +340,45 @@ def train_from_dataset(
     if "test" not in info.sides:
         raise DataError(f"{dataset}: has nothing held out to validate on; build it with a --test-split")
     train, test = (open_side(info, side) for side in ("train", "test"))
-    with held(run):
-        state = prepare_run(run, spec, resume=resume)
+    devices.check(spec)
+    with _opened(run, spec, resume=resume, devices=devices) as state:
         hours = [side.seconds / 3600 for side in (train, test)]
-        report(f"training on {hours[0]:.2f} h of mixtures, validating on some of {hours[1]:.2f} h")
+        if devices.is_first:
+            report(f"training on {hours[0]:.2f} h of mixtures, validating on some of {hours[1]:.2f} h")
         validation = validation_examples(test, spec)
         stream = DatasetStream(
-            training_reader(train, spec),
-            batch_size=spec.training.batch_size,
+            _share(training_reader(train, spec), devices),
+            batch_size=spec.training.batch_size // devices.hosts,
             workers=workers,
             first=state.epoch * spec.training.steps_per_epoch,
         )
         try:
             fit(
-                spec, stream, validation, run=run, state=state, initial_weights=initial_weights, report=report
+                spec,
+                stream,
+                validation,
+                run=run,
+                state=state,
+                devices=devices,
+                initial_weights=initial_weights,
+                report=report,
             )
         finally:
             stream.close()
     return state
+
+
+@contextmanager
+def _opened(run: Path, spec: ModelSpec, *, resume: bool, devices: Devices) -> Iterator[RunState]:
+    """The state of a run, which the first host alone opens."""
+    with ExitStack() as stack:
+
+        def prepare() -> dict[str, Any]:
+            stack.enter_context(held(run))
+            return dataclasses.asdict(prepare_run(run, spec, resume=resume))
+
+        yield RunState(**devices.on_first(prepare))
+
+
+def _share(source: BatchSource, devices: Devices) -> BatchSource:
+    return source if devices.hosts == 1 else BatchShare(source, devices.host, devices.hosts)

@@ -1,4 +1,4 @@
-"""Work in several processes that leaves nothing behind, however it ends."""
+"""Work in several processes, here or on a cluster, that leaves nothing behind, however it ends."""
 
 import multiprocessing
 import os
@@ -11,6 +11,7 @@ from multiprocessing.connection import wait
 from types import FrameType
 from typing import NoReturn, TypeVar
 
+from audenoise.cluster import ATTEMPTS, map_on_cluster
 from audenoise.errors import AudenoiseError
 from audenoise.interrupts import signals_held
 
@@ -19,7 +20,13 @@ Result = TypeVar("Result")
 
 
 def map_in_processes(
-    function: Callable[[Item], Result], items: Sequence[Item], jobs: int
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    jobs: int,
+    *,
+    ray: str | None = None,
+    lost: Callable[[Item, str], Result] | None = None,
+    attempts: int = ATTEMPTS,
 ) -> Generator[Result, None, None]:
     """Yield the results of a function in the order in which they are ready.
 
@@ -35,12 +42,19 @@ def map_in_processes(
         Picklable too.
     jobs : int
         Processes, at least 1. They are spawned, so that threads and locks of this process don't matter.
+    ray : str, optional
+        Address of a Ray cluster that does the work in their place: see `map_on_cluster`.
+    lost, attempts : optional
+        What becomes of an item that kills the cluster's workers. Here, a worker that dies ends the work.
 
     Raises
     ------
     AudenoiseError
-        If a worker dies.
+        If a worker dies; for the cluster, see `map_on_cluster`.
     """
+    if ray is not None:
+        yield from map_on_cluster(function, items, ray, lost=lost, attempts=attempts)
+        return
     others = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_start_worker)
     try:

@@ -574,7 +574,7 @@ def test_the_command_lists_and_downloads(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
-@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -15), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_an_interrupted_command_continues(tmp_path: Path, how: signal.Signals, code: int) -> None:
     packed = zip_of({"1.wav": CONTENT})
     part = tmp_path / "n.partial" / "archives" / "n.zip.part"

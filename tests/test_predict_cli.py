@@ -48,13 +48,12 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> str:
 def predict(half: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run `audenoise predict` in an empty folder with the model that halves everything."""
     monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments: str) -> int:
-        try:
-            return main(["predict", "--model", half, *arguments])
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        before = signal.getsignal(signal.SIGTERM)
+        code = main(["predict", "--model", half, *arguments])
+        assert signal.getsignal(signal.SIGTERM) == before
+        return code
 
     return run
 
@@ -273,7 +272,7 @@ def test_an_interrupt_leaves_nothing_half_written(
         os.killpg(process.pid, signal_sent)
         _, printed = process.communicate(timeout=60)
     assert process.returncode == code
-    assert printed == ("audenoise: interrupted\n" if code == 130 else "")
+    assert printed == f"audenoise: {'interrupted' if code == 130 else 'terminated'}\n"
     assert not [
         name for name in left_in(tmp_path / "out") if sf.info(tmp_path / "out" / name).duration < 3600
     ]

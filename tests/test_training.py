@@ -21,15 +21,16 @@ from filelock import FileLock
 from recordings import voice, write_corpus
 from training_batches import RATE, RECURRENT, TINY, batch, batches, tiny, validation
 
+from audenoise import training
 from audenoise.architectures import build_network
-from audenoise.callbacks import EpochWarmUp, RunState
+from audenoise.callbacks import EpochWarmUp, Guard, RunState
 from audenoise.cli import main
 from audenoise.corpus import TrainingFolders
 from audenoise.denoiser import Denoiser
 from audenoise.errors import ModelError, SpecError, TrainingError
 from audenoise.layers import SpectralTransform, to_numpy
 from audenoise.losses import denoising_losses
-from audenoise.publishing import load_keras_model, publish, scores_of
+from audenoise.publishing import doubts, load_keras_model, publish, scores_of
 from audenoise.specs import ModelSpec, dump_spec, load_spec, parse_spec
 from audenoise.training import DenoisingModel, fit, make_optimizer, prepare_run, train_from_folders
 
@@ -99,6 +100,16 @@ def test_a_run_leaves_weights_logs_spec_and_state(trained: tuple[Path, list[str]
     assert state.best_loss == pytest.approx(min(float(row["val_loss"]) for row in rows), rel=1e-4)
     if keras.backend.backend() == "tensorflow":
         assert list((run / "logs").rglob("events.*"))
+
+
+@pytest.mark.parametrize(("level_db", "says"), [(-3.0, []), (-58.1, ["58 dB below the speech"])])
+def test_a_run_that_learnt_only_silence_is_doubted(level_db: float, says: list[str], tmp_path: Path) -> None:
+    RunState(epoch=2, best_epoch=1).write(tmp_path)
+    assert doubts(tmp_path) == []
+    (tmp_path / "log.csv").write_text(f"epoch,val_level_db\n0,{level_db}\n1,-90\n")
+    found = doubts(tmp_path)
+    assert len(found) == len(says)
+    assert all(text in line for text, line in zip(says, found, strict=True))
 
 
 def test_a_published_run_denoises_files_as_keras_does(
@@ -262,7 +273,8 @@ def test_a_loss_that_is_no_number_stops_with_a_word(bad_batch: int, tmp_path: Pa
     assert not list(tmp_path.glob("*.h5"))
 
 
-def test_a_silent_output_stops_with_a_word(tmp_path: Path) -> None:
+def test_a_silent_output_stops_with_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "Guard", functools.partial(Guard, patience_steps=3))
     still = tiny(learning_rate=1e-12, steps_per_epoch=2).training
     spec = parse_spec({**TINY, "output": {"kind": "complex_mask"}}).model_copy(update={"training": still})
     network = build_network(spec)

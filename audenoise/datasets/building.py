@@ -22,6 +22,8 @@ from .workplace import Workplace
 
 Report = Callable[[str], object]
 _SHOWN = 10
+_ATTEMPTS = 40
+"""Workers that a shard may kill: each item that kills two is left out, and then the others are made."""
 
 
 def cores() -> int:
@@ -35,6 +37,7 @@ def build_dataset(
     spec: DatasetSpec | None = None,
     *,
     jobs: int | None = None,
+    ray: str | None = None,
     report: Report = lambda line: None,
     progress: bool = False,
 ) -> DatasetInfo:
@@ -51,6 +54,8 @@ def build_dataset(
     spec : DatasetSpec, optional
     jobs : int, optional
         Processes; all cores by default. Each needs about 250 MB.
+    ray : str, optional
+        Address of a Ray cluster, whose cores mix in place of these: see `cluster.map_on_cluster`.
     report : callable
         Called with lines of text for the user.
     progress : bool
@@ -77,7 +82,7 @@ def build_dataset(
         return DatasetInfo.read(out)
     with place.held():
         try:
-            return _Build(place, inputs, spec, jobs or cores(), report, progress).run()
+            return _Build(place, inputs, spec, jobs or cores(), ray, report, progress).run()
         except KeyboardInterrupt:
             report(f"{out}: is not finished; the same command continues it")
             raise
@@ -85,10 +90,11 @@ def build_dataset(
 
 class _Build:
     def __init__(
-        self, place: Workplace, inputs: Inputs, spec: DatasetSpec, jobs: int, report: Report, progress: bool
+        self, place: Workplace, inputs: Inputs, spec: DatasetSpec, jobs: int, ray: str | None,
+        report: Report, progress: bool,
     ) -> None:  # fmt: skip
         self.place, self.inputs, self.spec = place, inputs, spec
-        self.jobs, self.report, self.progress = jobs, report, progress
+        self.jobs, self.ray, self.report, self.progress = jobs, ray, report, progress
         self.skipped: dict[str, str] = {}
 
     def run(self) -> DatasetInfo:
@@ -212,7 +218,10 @@ class _Build:
                     else:
                         jobs.append(store.job(shard))
             if jobs:
-                for done in map_in_processes(make_part, jobs, min(self.jobs, len(jobs))):
+                for job in jobs:
+                    job.trail.unlink(missing_ok=True)
+                many = min(self.jobs, len(jobs))
+                for done in map_in_processes(make_part, jobs, many, ray=self.ray, attempts=_ATTEMPTS):
                     save(stores[done.side], done.shard)
 
     def _finish(self, stores: dict[str, ShardStore], sides: dict[str, Side]) -> DatasetInfo:

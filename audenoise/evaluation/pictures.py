@@ -178,15 +178,17 @@ def save_plots(
     others = [system for system in systems if system.kind != "noisy"]
     for system in [system for system in others if system.kind == "model"] or others[:1]:
         scores = evaluation.system(system.name)
+        measure = COLUMNS[main_metrics(evaluation, 1)[0]].title.partition(" ")[0]
         for which, name in zip(("best", "worst"), best_and_worst(evaluation, scores) or (), strict=False):
             if name in by_name:
                 path = folder / f"{which}_{re.sub(r'[^A-Za-z0-9_.-]+', '_', system.name)}.png"
-                save_spectrograms(_recordings(evaluation, by_name[name], system), path)
+                gain = f"{'largest' if which == 'best' else 'smallest'} gain in {measure}"
+                save_spectrograms(_recordings(evaluation, by_name[name], system, why=gain), path)
                 written.append(path)
     return written
 
 
-def _recordings(evaluation: Evaluation, pair: Pair, system: System) -> list[TitledAudio]:
+def _recordings(evaluation: Evaluation, pair: Pair, system: System, *, why: str) -> list[TitledAudio]:
     noisy, noisy_rate = pair.noisy.read(0.0, SHOWN_S)
     clean, rate = pair.clean.read(0.0, SHOWN_S)
     noisy, clean = same_channels(noisy, clean)
@@ -205,7 +207,7 @@ def _recordings(evaluation: Evaluation, pair: Pair, system: System) -> list[Titl
     before, after = (_scores_text(evaluation, each, pair.name) for each in (evaluation.noisy, scores))
     n_shown = round(duration_s * denoised_rate)
     return [
-        TitledAudio(f"{pair.name}, noisy ({about}): {before}", noisy, noisy_rate),
+        TitledAudio(f"{pair.name}, {why}; noisy ({about}): {before}", noisy, noisy_rate),
         TitledAudio(f"{system.name}{removed}: {after}", shifted[:n_shown], denoised_rate),
         TitledAudio("clean", clean, rate),
     ]

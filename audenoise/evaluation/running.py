@@ -29,6 +29,7 @@ def evaluate(
     left: Sequence[Left] = (),
     notes: Sequence[str] = (),
     jobs: int = 1,
+    ray: str | None = None,
     strict: bool = False,
     progress: bool = False,
 ) -> Evaluation:
@@ -55,6 +56,8 @@ def evaluate(
         For the report.
     jobs : int
         Processes. The result doesn't depend on it.
+    ray : str, optional
+        Address of a Ray cluster, whose cores do the work in place of these: see `cluster.map_on_cluster`.
     strict : bool
         Make everything that would be left out an error.
     progress : bool
@@ -90,11 +93,12 @@ def evaluate(
         for plan in planned
         for part in parts_of(plan, systems=everyone, metrics=measured, finished=finished)
     ]
-    results = _run_all(parts, jobs=jobs, progress=progress, strict=strict)
+    engine = jobs, ray
+    results = _run_all(parts, engine, progress=progress, strict=strict)
     delays = _constant_delays(results, everyone)
     again = list(_to_score_again(results, delays, everyone))
     if again:
-        corrected = _run_all([job for _, job in again], jobs=jobs, progress=False, strict=strict)
+        corrected = _run_all([job for _, job in again], engine, progress=False, strict=strict)
         for (key, _), result in zip(again, corrected, strict=True):
             for name, scores in result.systems.items():
                 scores.delay_s = results[key].systems[name].delay_s  # the same, but for the cut at the end
@@ -133,12 +137,14 @@ def _with_gains(
     return replace(system, scores=found)
 
 
-def _run_all(parts: Sequence[PartJob], *, jobs: int, progress: bool, strict: bool) -> list[PartResult]:
+def _run_all(
+    parts: Sequence[PartJob], engine: tuple[int, str | None], *, progress: bool, strict: bool
+) -> list[PartResult]:
     """Results in the order of the parts, however they are shared out."""
     results: list[PartResult | None] = [None] * len(parts)
     with (
         _one_thread_each(),
-        closing(_in_any_order(list(enumerate(parts)), jobs)) as done,
+        closing(_in_any_order(list(enumerate(parts)), *engine)) as done,
         tqdm(total=len(parts), unit=" parts", desc="evaluate", disable=not progress, leave=False) as bar,
     ):
         for number, result in done:
@@ -150,12 +156,17 @@ def _run_all(parts: Sequence[PartJob], *, jobs: int, progress: bool, strict: boo
 
 
 def _in_any_order(
-    items: list[tuple[int, PartJob]], jobs: int
+    items: list[tuple[int, PartJob]], jobs: int, ray: str | None
 ) -> Generator[tuple[int, PartResult], None, None]:
-    if jobs == 1 or len(items) < 2:
+    if ray is None and (jobs == 1 or len(items) < 2):
         yield from map(_numbered, items)
     else:
-        yield from map_in_processes(_numbered, items, min(jobs, len(items)))
+        yield from map_in_processes(_numbered, items, min(jobs, len(items)), ray=ray, lost=_lost_part)
+
+
+def _lost_part(item: tuple[int, PartJob], reason: str) -> tuple[int, PartResult]:
+    number, job = item
+    return number, PartResult(job, unusable=reason)
 
 
 def _numbered(item: tuple[int, PartJob]) -> tuple[int, PartResult]:

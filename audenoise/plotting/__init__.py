@@ -16,6 +16,7 @@ from .comparisons import (
     triples_figure,
     waveforms_figure,
 )
+from .differences import PanelBox, read_before_after, save_differences
 from .levels import RANGE_DB, LevelSpectrogram
 from .panels import COLOUR_MAP, add_colour_bar, plot_spectrogram, plot_waveform
 from .scores import FrontPoint, plot_boxes, plot_changes, plot_cost_fronts, plot_intervals
@@ -30,6 +31,7 @@ __all__ = [
     "AudioTriple",
     "FrontPoint",
     "LevelSpectrogram",
+    "PanelBox",
     "TitledAudio",
     "add_colour_bar",
     "plot_boxes",
@@ -43,7 +45,9 @@ __all__ = [
     "plot_training_curves",
     "plot_triples",
     "plot_waveform",
+    "read_before_after",
     "save_before_after",
+    "save_differences",
     "save_figure",
     "save_spectrograms",
     "series_style",

@@ -110,7 +110,7 @@ def find_pairs(
         noisy, good = described[each.noisy], described[each.clean]
         bad = next((one for one in (noisy, good) if isinstance(one, Skipped)), None)
         if bad is not None or isinstance(noisy, Skipped) or isinstance(good, Skipped):
-            other = "" if bad is noisy or bad is None else f"its clean recording {bad.path} "
+            other = "" if bad is noisy or bad is None else f"its clean recording {bad.path}: "
             skipped.append(Skipped(each.noisy, f"{other}{bad.reason if bad else ''}"))
             continue
         trait = traits[each.clean]

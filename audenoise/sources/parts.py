@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import platform
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from .excerpts import length_at
 from .inputs import Side
 from .items import ItemMixer, PairCutter, maker_of
 from .planning import SidePlan
-from .recordings import Skipped
+from .recordings import Recording, Skipped
 from .settings import DatasetSpec
 from .stored import Encoder
 
@@ -35,9 +36,36 @@ class PartJob:
         return self.folder / self.side / f"{self.shard:06d}.part"
 
     @property
+    def trail(self) -> Path:
+        """The items that have been begun, for whoever comes after a process that died."""
+        return self.part.with_suffix(".trail")
+
+    @property
     def table(self) -> Path:
         """Rows of the items, in JSON."""
         return self.part.with_suffix(".json")
+
+
+@dataclass
+class _Trail:
+    """The items of a shard that processes died of: the last line of each that it left behind.
+
+    Two deaths leave an item out. What ends in another way than by a sudden death removes the file.
+    """
+
+    path: Path
+
+    def deadly(self) -> set[int]:
+        """Items that are not to be tried again; what the process before died of is noted."""
+        lines = self.path.read_text().split() if self.path.exists() else []
+        deaths = [line for line in lines if line.startswith("died")]
+        if lines and not lines[-1].startswith("died"):
+            deaths.append(f"died{lines[-1]}")
+        write_text(self.path, "".join(f"{line}\n" for line in deaths))
+        return {int(line[4:]) for line in deaths if deaths.count(line) >= _DEATHS}
+
+
+_DEATHS = 2
 
 
 def write_blueprint(
@@ -70,6 +98,7 @@ def write_text(path: Path, text: str) -> None:
 class _Workshop:
     spec: DatasetSpec
     plan: SidePlan
+    recordings: tuple[Recording, ...]
     maker: ItemMixer | PairCutter
 
 
@@ -82,7 +111,9 @@ def _workshop(folder: Path, side: str) -> _Workshop:
     with np.load(folder / f"{side}.plan.npz", allow_pickle=False) as stored:
         plan = SidePlan(**{name: stored[name] for name in stored.files}, bytes=0)
     cache = folder / f"noise-{side}" if data["cache_noise"] else None
-    return _Workshop(spec, plan, maker_of(recordings, spec, seed=(spec.seed, SIDES.index(side)), cache=cache))
+    speech = recordings.speech or tuple(pair.clean for pair in recordings.pairs)
+    maker = maker_of(recordings, spec, seed=(spec.seed, SIDES.index(side)), cache=cache)
+    return _Workshop(spec, plan, speech, maker)
 
 
 def make_part(job: PartJob) -> PartJob:
@@ -98,10 +129,16 @@ def make_part(job: PartJob) -> PartJob:
     last_clean, clean = np.empty(0), np.empty(0)
     rows: list[dict[str, Any]] = []
     skipped: list[Skipped] = []
-    partial = job.part.with_suffix(f".partial{os.getpid()}")
+    partial = job.part.with_suffix(f".partial{os.getpid()}-{platform.node()}")
+    deadly = _Trail(job.trail).deadly()
     try:
-        with partial.open("wb") as out:
-            for slot in work.plan.slots(job.shard):
+        with partial.open("wb") as out, job.trail.open("ab", buffering=0) as trail:
+            for number, slot in enumerate(work.plan.slots(job.shard)):
+                if number in deadly:
+                    path = work.recordings[slot.recording].path
+                    skipped.append(Skipped(path, f"{_DEATHS} processes died of it, or of the noise with it"))
+                    continue
+                trail.write(f"{number}\n".encode())
                 item = work.maker.make(slot)
                 if isinstance(item, Skipped):
                     skipped.append(item)
@@ -119,6 +156,7 @@ def make_part(job: PartJob) -> PartJob:
         os.replace(partial, job.part)
     finally:
         partial.unlink(missing_ok=True)
+        job.trail.unlink(missing_ok=True)
     return job
 
 

@@ -79,7 +79,7 @@ def split_by(
         if unknown:
             raise DataError(
                 f"{what}: the speaker of {len(unknown)} of {len(items)} recordings isn't known, such as "
-                f"{unknown[0]}; say who speaks with a speaker rule, or split by recording"
+                f"{unknown[0]}; say who speaks (--speakers folder, CSV or pattern), or split by recording"
             )
     durations: dict[str, float] = {}
     for each in items:

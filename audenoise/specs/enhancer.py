@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from audenoise.errors import SpecError
 from audenoise.specs.base import Pair, Probability, Range, Size, Strict, ordered
+from audenoise.specs.degradation import DegradationSpec
 from audenoise.specs.explain import explain, short
 from audenoise.specs.reading import RECIPES, load_document
 from audenoise.specs.sections import StftSpec
@@ -180,8 +181,6 @@ class PairsSpec(Strict):
     min_bandwidth_hz: Annotated[float, Field(ge=0)] = 14000.0
     """Recordings with no speech up to here would teach that what lies above is silent; they are left out."""
     level_dbfs: Range = (-35.0, -14.0)
-    snr_db: Range = (5.0, 40.0)
-    """Of a background noise, where the degradation draws one."""
     denoise: Probability = 0.5
     """Share of inputs that go through the denoiser, as they do in `audenoise enhance`."""
     untouched: Probability = 0.05
@@ -190,7 +189,6 @@ class PairsSpec(Strict):
     @model_validator(mode="after")
     def _check(self) -> Self:
         ordered(self.level_dbfs, "level_dbfs")
-        ordered(self.snr_db, "snr_db")
         if self.level_dbfs[1] > 0:
             raise ValueError(f"level_dbfs: must not exceed 0 dBFS. Received: {list(self.level_dbfs)}")
         return self
@@ -211,16 +209,12 @@ class EnhancerSpec(Strict):
     loss: EnhancerLossSpec = EnhancerLossSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     pairs: PairsSpec = PairsSpec()
+    degradation: DegradationSpec = DegradationSpec()
     training: EnhancerTrainingSpec = EnhancerTrainingSpec()
 
     @property
     def crop_samples(self) -> int:
         return round(self.training.crop_s * self.sample_rate)
-
-    @property
-    def lead_frames(self) -> int:
-        """Spectrogram frames that are centred before the first sample, see `audenoise.spectral`."""
-        return self.stft.window_samples // 2 // self.stft.hop_length - 1
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -235,7 +229,7 @@ class EnhancerSpec(Strict):
                 f"training.crop_s: must be at least one window ({window / self.sample_rate:g} s). "
                 f"Received: {self.training.crop_s}"
             )
-        longest = max([n for n, _ in (*self.discriminators.resolutions, *self.loss.stft_resolutions)])
+        longest = max(n for n, _ in (*self.discriminators.resolutions, *self.loss.stft_resolutions))
         if self.crop_samples < longest:
             raise ValueError(
                 f"training.crop_s: must be at least the longest n_fft of the losses and discriminators "
@@ -308,3 +302,10 @@ def same_enhancer(first: EnhancerSpec, second: EnhancerSpec) -> bool:
     for dump in both:  # only whether there is a head matters
         dump["auxiliary"] = {name: weight > 0 for name, weight in dump["auxiliary"].items()}
     return both[0] == both[1]
+
+
+def is_enhancer_run(run: Path) -> bool:
+    """Whether a run folder is that of an enhancer, by its spec."""
+    spec = run / "spec.yaml"
+    data = load_document(spec) if spec.is_file() else None
+    return isinstance(data, dict) and data.get("kind") == "enhancer"

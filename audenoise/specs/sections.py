@@ -198,3 +198,5 @@ class TrainingSpec(Strict):
     best_by: Literal["loss", "si_sdr", "estoi", "pesq"] = "loss"
     """What the kept weights are best in, on the validation mixtures."""
     seed: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """What the network computes in; its weights, the spectra and the loss are float32."""

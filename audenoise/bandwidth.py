@@ -1,0 +1,57 @@
+"""How high a recording's speech reaches, whatever its sample rate says."""
+
+import numpy as np
+
+from audenoise.array_types import AudioVector
+
+_FRAME = 2048
+_MOST_FRAMES = 400
+_BAND_HZ = 500.0
+_ABOVE_FLOOR, _ABOVE_PAUSES = 100.0, 4.0  # 20 dB and 6 dB, as ratios of power
+
+
+def speech_bandwidth_hz(audio: AudioVector, sample_rate: int, *, step: float = 2.0**-15) -> float:
+    """Return the upper edge of the highest band in which something happens.
+
+    A band counts if its loudest twentieth of frames is 20 dB above the rounding noise and 6 dB above its
+    quietest tenth: what was resampled from a lower rate has nothing there, and hiss is as loud between the
+    words.
+
+    Parameters
+    ----------
+    audio : AudioVector
+        Full scale 1.0. Of a long one, 400 frames spread over it are looked at.
+    sample_rate : int
+        In Hz.
+    step : float
+        Size of a step of the samples as they were stored: 2^-15 for 16 bits.
+
+    Returns
+    -------
+    float
+        In Hz, to 500 Hz; 0 for a recording that is silent or shorter than two frames of 2048 samples.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> bursts = np.repeat(rng.random(40) > 0.5, 1200) * rng.standard_normal(48000) * 0.1
+    >>> speech_bandwidth_hz(bursts.astype(np.float32), 48000)
+    24000.0
+    """
+    count = audio.size // _FRAME
+    if count < 2:
+        return 0.0
+    places = np.unique(np.linspace(0, count - 1, min(count, _MOST_FRAMES)).astype(int)) * _FRAME
+    window = np.hanning(_FRAME + 1)[:-1]
+    frames = np.stack([audio[place : place + _FRAME] for place in places]) * window
+    # White noise of variance v has the level v in every band.
+    power = np.square(np.abs(np.fft.rfft(frames))) / np.square(window).sum()
+    last = max(1, round(sample_rate / 2 / _BAND_HZ)) - 1  # what is left over belongs to the last band
+    band = np.minimum(np.arange(power.shape[1]) * sample_rate / _FRAME // _BAND_HZ, last).astype(int)
+    starts = np.flatnonzero(np.diff(band, prepend=-1))
+    levels = np.add.reduceat(power, starts, axis=1) / np.diff(np.append(starts, band.size))
+    loud, quiet = np.quantile(levels, [0.95, 0.1], axis=0)
+    active = (loud > _ABOVE_FLOOR * step**2 / 12) & (loud > _ABOVE_PAUSES * quiet)
+    if not active.any():
+        return 0.0
+    return float(min((band[starts[np.flatnonzero(active)[-1]]] + 1) * _BAND_HZ, sample_rate / 2))

@@ -1,0 +1,238 @@
+"""Commands of the enhancer: apply one, train one."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from audenoise.errors import AudenoiseError
+from audenoise.keras_loading import load_keras
+
+_FOLDERS: dict[str, Any] = {
+    "multiple": True,
+    "type": click.Path(exists=True, path_type=Path),
+    "metavar": "DIR",
+}
+
+
+def _report(line: str) -> None:
+    click.echo(f"audenoise: {line}", err=True)
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="IN...")
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="Folder for the results, made if missing. For a single input file also a file name, whose suffix "
+    "(.wav, .flac, .ogg, .mp3) chooses the format.",
+)
+@click.option(
+    "--model", metavar="NAME|FOLDER", help="Enhancer: bundled, or a model folder.  [default: enhancer]"
+)
+@click.option(
+    "--denoise/--no-denoise",
+    default=True,
+    show_default=True,
+    help="Take the noise out first, or enhance the recording as it is.",
+)
+@click.option(
+    "--denoiser", metavar="NAME|FOLDER", help="The denoiser that does.  [default: standard]"
+)
+@click.option(
+    "--amount",
+    type=click.FloatRange(0.0, 1.0),
+    default=1.0,
+    show_default=True,
+    help="How much of the enhanced signal to take: 0 leaves what went in.",
+)
+@click.option(
+    "--sample-rate",
+    type=click.IntRange(1000, 768_000),
+    metavar="HZ",
+    help="Of the results, in Hz.  [default: the model's, 48000]",
+)
+@click.option(
+    "--suffix", default="", metavar="TEXT", help="Added to every file name before the dot, e.g. _enhanced."
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Replace existing files. Without it they are kept and reported."
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Files worked on at a time.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary; errors are still printed.")
+def enhance(
+    inputs: tuple[str, ...],
+    output: str,
+    suffix: str,
+    jobs: int,
+    quiet: bool,
+    **settings: Any,
+) -> int:
+    """Give back what recordings have lost: bandwidth, clipped peaks, colour. Noise is taken out first.
+
+    IN is a recording (wav, flac, ogg, mp3; any rate and channel count) or a folder, whose structure is kept
+    under OUT. Results last as long as the recordings, have their channels and no delay, and are at 48 kHz
+    unless another rate is asked for. What an enhancer gives back it has made up: it may sound right and be
+    wrong.
+
+    \b
+    Examples:
+      audenoise enhance call.wav -o studio.wav
+      audenoise enhance calls/ -o studio/ --no-denoise --amount 0.7 --jobs 2
+    """
+    if not (all(inputs) and output):
+        raise click.UsageError("IN and OUT must not be empty (a variable that is not set?).")
+    from audenoise.enhancer_batch import EnhanceSettings, enhance_files
+    from audenoise.file_plan import plan_files
+
+    unlisted: list[AudenoiseError] = []
+    plan = plan_files([Path(name) for name in inputs], output, suffix=suffix, on_error=unlisted.append)
+    for problem in unlisted:
+        _report(f"error: {problem}")
+    result = enhance_files(
+        plan,
+        EnhanceSettings(**settings),
+        jobs=jobs,
+        report=_report,
+        progress=not quiet and sys.stderr.isatty(),
+    )
+    if result.kept:
+        others = f" and {len(result.kept) - 1} more" if len(result.kept) > 1 else ""
+        _report(f"kept existing {result.kept[0]}{others}; --overwrite replaces")
+    if not quiet and len(plan) > 1:
+        _report(f"{result.denoised} enhanced, {len(result.kept)} kept, {result.failed} failed")
+    named_one_was_kept = result.kept == [Path(output)]
+    return 1 if result.failed or unlisted or named_one_was_kept else 0
+
+
+@click.command("train-enhancer")
+@click.option(
+    "--clean",
+    required=True,
+    help="Studio-like speech at 32 kHz or more, searched recursively; may be given again. Recordings whose "
+    "speech does not reach the spec's pairs.min_bandwidth_hz are left out, as measured.",
+    **_FOLDERS,
+)
+@click.option("--noise", help="Background noise, searched recursively.  [default: coloured noise]", **_FOLDERS)
+@click.option("--rir", help="Room impulse responses; simulated rooms are used besides.", **_FOLDERS)
+@click.option(
+    "--valid-clean",
+    help="Speech to validate on, of other speakers.  [default: one recording in 20 is held out]",
+    **_FOLDERS,
+)
+@click.option("--valid-noise", help="Noise to validate on.  [default: one in 20 is held out]", **_FOLDERS)
+@click.option(
+    "--spec",
+    "spec_path",
+    metavar="FILE|NAME",
+    help="Spec in YAML or JSON, or the name of a shipped recipe.  [default: enhancer, or the run's own]",
+)
+@click.option(
+    "--out",
+    "run",
+    required=True,
+    metavar="RUN",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for weights, logs, examples and spec.",
+)
+@click.option("--resume", is_flag=True, help="Continue the run in RUN after its last finished epoch.")
+@click.option(
+    "--from",
+    "source",
+    metavar="RUN|WEIGHTS",
+    type=click.Path(exists=True, path_type=Path),
+    help="Fine-tune: start from both sides of another run, or from a generator's weights.",
+)
+@click.option(
+    "--model",
+    "denoiser",
+    metavar="NAME|FOLDER",
+    help="The denoiser that a share of the inputs goes through first.  [default: standard]",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Overrides training.epochs.")
+@click.option("--steps-per-epoch", type=click.IntRange(min=1), help="Overrides training.steps_per_epoch.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Overrides training.batch_size.")
+@click.option("--seed", type=click.IntRange(min=0), help="Overrides training.seed.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Processes that make pairs; data_wait in the log tells whether they keep up.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Where decoded audio is kept, 346 MB per hour at 48 kHz.  [default: RUN/cache]",
+)
+def train_enhancer(
+    clean: tuple[Path, ...],
+    noise: tuple[Path, ...],
+    rir: tuple[Path, ...],
+    valid_clean: tuple[Path, ...],
+    valid_noise: tuple[Path, ...],
+    spec_path: str | None,
+    run: Path,
+    resume: bool,
+    source: Path | None,
+    denoiser: str | None,
+    workers: int,
+    cache: Path | None,
+    **overrides: Any,
+) -> None:
+    """Train an enhancer: a generator that gives back what a recording has lost, against discriminators.
+
+    Pairs are made on the fly: full-band speech, degraded as the spec says, is the input, and what it was is
+    the target. RUN gets log.csv, with the balance of the two sides, and examples/ to look at and listen to.
+
+    \b
+    Examples:
+      audenoise train-enhancer --clean studio/ --noise noises/ --out runs/enhancer
+      audenoise train-enhancer --clean studio/ --noise noises/ --out runs/enhancer --resume
+      audenoise train-enhancer --clean my_voice/ --from runs/enhancer --out runs/mine
+    """
+    from audenoise.specs.enhancer import load_enhancer_spec, parse_enhancer_spec
+
+    if resume and spec_path is None and (run / "spec.yaml").is_file():
+        spec_path = str(run / "spec.yaml")
+    if source is not None and spec_path is None and (source / "spec.yaml").is_file():
+        spec_path = str(source / "spec.yaml")
+    data = load_enhancer_spec(spec_path or "enhancer").model_dump(mode="json")
+    data["training"].update({key: value for key, value in overrides.items() if value is not None})
+    spec = parse_enhancer_spec(data)
+
+    model = None
+    if spec.pairs.denoise:
+        from audenoise.presets import load_preset
+
+        preset = load_preset(denoiser)
+        preset.verify()
+        model = preset.folder
+    load_keras()
+    from audenoise.corpus import TrainingFolders
+    from audenoise.enhancing.training import train_enhancer as train
+
+    state = train(
+        spec,
+        TrainingFolders(clean, noise, rir, valid_clean, valid_noise),
+        run=run,
+        cache=cache,
+        denoiser=model,
+        workers=workers,
+        resume=resume,
+        source=source,
+        report=_report,
+    )
+    score = "" if state.best_loss is None else f", {spec.training.best_by} {state.best_loss:.3f}"
+    _report(f"best after epoch {state.best_epoch}{score}: {run / 'best.weights.h5'}")

@@ -1,0 +1,220 @@
+"""The second engine of `audenoise.workers`: the same work on the machines of a Ray cluster."""
+
+import os
+import re
+import socket
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from audenoise.errors import AudenoiseError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ATTEMPTS = 2
+"""Workers that an item may kill before it is left out."""
+LOST_NODES = 5
+"""Machines that may be lost under an item, which is not its fault."""
+_CONNECT_S = 5.0
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def map_on_cluster(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    address: str,
+    *,
+    lost: Callable[[Item, str], Result] | None = None,
+    attempts: int = ATTEMPTS,
+) -> Generator[Result, None, None]:
+    """Yield the results of a function in the order in which they are ready, from the cores of a cluster.
+
+    Workers keep what they have loaded from item to item. They begin in the folder of this process, if their
+    machine has it: the same paths must lead to the same files everywhere. What a lost machine or worker was
+    doing is done again by another.
+
+    Parameters
+    ----------
+    function, items
+        As for `audenoise.workers.map_in_processes`.
+    address : str
+        ``HOST:PORT`` of a running cluster that this machine belongs to; ``auto`` for the one that is
+        running here; ``local`` starts one on this machine's cores for the time of the work, on 127.0.0.1.
+    lost : callable, optional
+        Makes the result of an item that has killed `attempts` workers, from the item and the reason. Without
+        it, such an item is an error.
+    attempts : int
+
+    Raises
+    ------
+    AudenoiseError
+        If Ray is missing, the cluster can't be reached or has other versions, or all its machines are lost;
+        and what `function` raises.
+    """
+    with _connected(address) as ray:
+        _check_versions(ray, address)
+        yield from _Work(ray, function, items, lost, attempts).results()
+
+
+class _Work:
+    def __init__(
+        self, ray: Any, function: Any, items: Sequence[Any], lost: Any, attempts: int
+    ) -> None:  # fmt: skip
+        self.ray, self.items, self.lost, self.attempts = ray, items, lost, attempts
+        self._function = ray.put(function)
+        # What is to be done again, Ray leaves to us: it can't tell a poisoned file from a lost machine.
+        self._task = ray.remote(max_retries=0, num_cpus=1)(_work)
+        self._running: dict[Any, int] = {}
+        self._killed: dict[int, int] = {}
+        self._stranded: dict[int, int] = {}
+
+    def results(self) -> Iterator[Any]:
+        ray, waiting = self.ray, iter(range(len(self.items)))
+        again: list[int] = []
+        try:
+            while True:
+                cores = int(ray.cluster_resources().get("CPU", 0))
+                if not cores:
+                    raise AudenoiseError("--ray: all machines of the cluster are lost; run the command again")
+                while len(self._running) < 2 * cores:
+                    number = again.pop() if again else next(waiting, None)
+                    if number is None:
+                        break
+                    self._running[self._task.remote(self._function, self.items[number], os.getcwd())] = number
+                if not self._running:
+                    return
+                done, _ = ray.wait(list(self._running), num_returns=1, timeout=5)
+                for reference in done:
+                    number = self._running.pop(reference)
+                    try:
+                        result = ray.get(reference)
+                    except ray.exceptions.RayTaskError as error:
+                        raise _own(error) from None
+                    except (ray.exceptions.RayError, OSError) as error:
+                        reason = self._give_up(number, error)
+                        if reason is None:
+                            again.append(number)
+                            continue
+                        result = self._without(number, reason)
+                    yield result
+        finally:
+            for reference in self._running:
+                ray.cancel(reference)
+
+    def _give_up(self, number: int, error: BaseException) -> str | None:
+        """Why an item is not tried again, or None."""
+        exceptions = self.ray.exceptions
+        own = (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError)
+        counts, most = (
+            (self._killed, self.attempts) if isinstance(error, own) else (self._stranded, LOST_NODES)
+        )
+        counts[number] = counts.get(number, 0) + 1
+        if counts[number] < most:
+            return None
+        if counts is self._stranded:
+            reason = " ".join(str(error).split())[:160]
+            raise AudenoiseError(f"--ray: {most} machines were lost under the same work ({reason})")
+        memory = "not enough memory" if isinstance(error, exceptions.OutOfMemoryError) else "it died"
+        return f"killed {most} workers ({memory}); left out"
+
+    def _without(self, number: int, reason: str) -> Any:
+        if self.lost is None:
+            raise AudenoiseError(f"--ray: {self.items[number]}: {reason}")
+        return self.lost(self.items[number], reason)
+
+
+def _work(function: Callable[[Item], Result], item: Item, folder: str) -> Result:
+    """Run on a worker: relative paths mean what they mean where the work was given out."""
+    if os.path.isdir(folder):
+        os.chdir(folder)
+    return function(item)
+
+
+def _about() -> str:
+    from audenoise import __version__
+
+    return __version__
+
+
+def _own(error: Any) -> BaseException:
+    """What the function raised."""
+    cause = error.cause
+    if isinstance(cause, ModuleNotFoundError):
+        return AudenoiseError(f"--ray: a machine of the cluster has no {cause.name}; install it there too")
+    return cause if isinstance(cause, Exception) else error
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address not in ("auto", "local"):
+        _check_reachable(address)
+    try:
+        import ray
+    except ImportError:
+        raise AudenoiseError("--ray needs Ray: pip install 'audenoise[cluster]'") from None
+    if ray.is_initialized():
+        yield ray
+        return
+    here: dict[str, Any] = {"address": address}
+    if address == "local":
+        here |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    try:
+        ray.init(
+            **here,
+            configure_logging=True,
+            logging_level="ERROR",
+            log_to_driver=False,
+            runtime_env={"env_vars": dict.fromkeys(_THREADS, "1")},
+        )
+    except (RuntimeError, ConnectionError, ValueError, OSError, AssertionError, TimeoutError) as error:
+        raise AudenoiseError(f"--ray {address}: {' '.join(str(error).split())[:300]}") from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    if "://" in address:
+        raise AudenoiseError(
+            f"--ray {address}: must be HOST:PORT, auto or local; run the command on a machine of the cluster"
+        )
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):(\d{1,5})", address)
+    if not found or not 1 <= int(found[2]) <= 65535:
+        raise AudenoiseError(f"--ray {address}: must be HOST:PORT, such as 127.0.0.1:6379, or auto or local")
+    try:
+        socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=_CONNECT_S).close()
+    except OSError as error:
+        raise AudenoiseError(
+            f"--ray {address}: no cluster answers ({error.strerror or error}); `ray start --head` starts one"
+        ) from None
+
+
+def _check_versions(ray: Any, address: str) -> None:
+    """Every machine has this audenoise, or results would differ. Ray itself compares Ray's and Python's."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    mine, about = _about(), ray.remote(max_retries=0, num_cpus=0)(_about)
+    asked = {
+        about.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(): (node["NodeManagerHostname"])
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+    for reference, name in asked.items():
+        try:
+            theirs = ray.get(reference, timeout=60)
+        except ray.exceptions.RayTaskError as error:
+            raise _own(error) from None
+        except ray.exceptions.GetTimeoutError:
+            raise AudenoiseError(f"--ray {address}: {name} starts no worker within 60 s") from None
+        except ray.exceptions.RayError:
+            continue  # this machine was just lost: others do its work
+        if theirs != mine:
+            raise AudenoiseError(
+                f"--ray {address}: {name} has audenoise {theirs} and this machine {mine}; install the same"
+            )

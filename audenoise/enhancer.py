@@ -1,0 +1,296 @@
+"""Audio in, audio out: a published enhancer applied to signals of any rate, length and channel count.
+
+A signal is brought to the model's rate and goes through in pieces that overlap by as much as one frame can
+see to either side, so that the pieces make what the whole would, in memory that does not depend on its
+length. NumPy and ONNX Runtime only.
+"""
+
+import os
+from typing import Self
+
+import numpy as np
+import onnxruntime as ort
+
+from audenoise.array_types import AudioVector
+from audenoise.audio import (
+    MAX_CHANNELS,
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    StreamResampler,
+    resampled_length,
+)
+from audenoise.conditioning import CONTEXT_S, conditioning_features
+from audenoise.errors import ModelError, SignalError
+from audenoise.presets import GRAPH_FILE, METADATA_FILE, Preset, load_preset
+from audenoise.spectral import frame_count, istft, make_window, stft
+from audenoise.stream import check_layout
+
+DEFAULT_ENHANCER = "enhancer"
+PIECE_S = 5.0
+"""Audio per run of the network: longer pieces repeat less of their surroundings and take more memory."""
+_SCALES = {np.dtype(np.int16): 2.0**-15, np.dtype(np.int32): 2.0**-31}
+
+
+def frame_features(audio: AudioVector, sample_rate: int, *, hop_length: int, win_length: int) -> np.ndarray:
+    """Conditioning of every frame of a spectrogram, (frames, 4).
+
+    The first ``win_length / 2 / hop_length - 1`` frames are centred before the first sample, which is why
+    silence is put there.
+
+    Parameters
+    ----------
+    audio : AudioVector
+    sample_rate : int
+        In Hz.
+    hop_length, win_length : int
+        Of the spectrogram; the window is an even number of hops.
+    """
+    lead = np.zeros((win_length // 2 // hop_length - 1) * hop_length, np.float32)
+    return conditioning_features(
+        np.concatenate([lead, audio]),
+        sample_rate,
+        hop_length=hop_length,
+        n_frames=frame_count(audio.size, hop_length=hop_length, win_length=win_length),
+    )
+
+
+class Enhancer:
+    """A published enhancer.
+
+    Parameters
+    ----------
+    preset : Preset
+        As `load_preset` returns it.
+    threads : int, optional
+        Threads of the network. Default: 2, or 1 on a machine with one core.
+
+    Attributes
+    ----------
+    preset : Preset
+    sample_rate : int
+        In Hz, of what comes out unless another rate is asked for.
+
+    Raises
+    ------
+    ModelError
+        If the model is no enhancer or its graph is damaged.
+    """
+
+    def __init__(self, preset: Preset, *, threads: int | None = None) -> None:
+        self.preset, self.sample_rate = preset, preset.sample_rate
+        self._where = f"{preset.folder}: {GRAPH_FILE}"
+        if preset.metadata.get("kind") != "enhancer":
+            raise ModelError(f"{preset.folder}: {METADATA_FILE}: is no enhancer's; use `audenoise predict`")
+        sizes = preset.stft
+        if sizes.win_length % (2 * sizes.hop_length):
+            raise ModelError(f"{preset.folder}: {METADATA_FILE}: stft.hop_length must go into half the window")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = min(2, os.cpu_count() or 1) if threads is None else threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what goes wrong is raised as well
+        content = preset.read_file(GRAPH_FILE)
+        try:
+            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors have no common base
+            raise ModelError(f"{self._where} can't be loaded ({_first_line(error)})") from error
+        names = {node.name for node in self._session.get_inputs()}
+        bins = [node.shape[2] for node in self._session.get_inputs() if node.name == "spectrum"]
+        outputs = [node.name for node in self._session.get_outputs()]
+        if bins != [sizes.n_fft // 2 + 1] or not names <= {"spectrum", "conditioning"} or outputs != ["enhanced"]:
+            raise ModelError(f"{self._where} is no enhancer's, or doesn't fit stft.n_fft in {METADATA_FILE}")
+        self._conditioned = "conditioning" in names
+        self._analysis = {
+            "n_fft": sizes.n_fft,
+            "hop_length": sizes.hop_length,
+            "win_length": sizes.win_length,
+            "window": sizes.window,
+        }
+        self._window_sum = np.float32(make_window(sizes.window, sizes.win_length).sum())
+        reach = preset.context_left * sizes.hop_length + sizes.win_length
+        reach += max(sizes.win_length, round(CONTEXT_S * preset.sample_rate))
+        self.context_samples = -(-reach // sizes.hop_length) * sizes.hop_length
+
+    @classmethod
+    def from_preset(
+        cls, name_or_path: str | os.PathLike[str] | None = None, *, threads: int | None = None
+    ) -> Self:
+        """Load a model by name or from a folder. Default: the bundled enhancer.
+
+        Raises
+        ------
+        ModelError
+            If the model is missing, damaged or no enhancer.
+        """
+        return cls(load_preset(DEFAULT_ENHANCER if name_or_path is None else name_or_path), threads=threads)
+
+    def enhance(
+        self, audio: np.ndarray, sample_rate: int, *, amount: float = 1.0, output_rate: int | None = None
+    ) -> np.ndarray:
+        """Enhance a whole signal.
+
+        Parameters
+        ----------
+        audio : np.ndarray
+            (samples,) or (samples, channels), at least one sample. Floating point with full scale 1.0, or
+            int16 or int32. Channels are enhanced independently.
+        sample_rate : int
+            In Hz.
+        amount : float, optional
+            From 0 (the signal as it is, resampled) to 1.
+        output_rate : int, optional
+            In Hz. Default: the model's own, as a signal of a low rate has no room for what is given back.
+
+        Returns
+        -------
+        np.ndarray
+            float32 with the axes of `audio`, without delay; samples · output_rate / sample_rate of them,
+            rounded. Not clipped.
+
+        Raises
+        ------
+        SignalError
+            If the audio is empty, NaN, infinite or of another type, or a parameter is out of range.
+
+        Examples
+        --------
+        >>> enhancer = Enhancer.from_preset("models/mine")  # doctest: +SKIP
+        >>> studio = enhancer.enhance(telephone, 8000)  # doctest: +SKIP
+        """
+        check_layout(audio)
+        if audio.shape[0] == 0:
+            raise SignalError(f"audio must have at least one sample. Received: shape {audio.shape}")
+        columns = audio[:, None] if audio.ndim == 1 else audio
+        stream = self.stream(sample_rate, columns.shape[1], amount=amount, output_rate=output_rate)
+        step = max(1, round(PIECE_S * sample_rate))
+        parts = [stream.process(columns[start : start + step]) for start in range(0, len(columns), step)]
+        result = np.concatenate([*parts, stream.flush()])
+        return result[:, 0] if audio.ndim == 1 else result
+
+    def stream(
+        self,
+        sample_rate: int,
+        channels: int = 1,
+        *,
+        amount: float = 1.0,
+        output_rate: int | None = None,
+        piece_s: float = PIECE_S,
+    ) -> "EnhancerStream":
+        """Start a stream, for audio that comes in blocks. Streams of one enhancer are independent.
+
+        Raises
+        ------
+        SignalError
+            If a parameter is out of range.
+        """
+        rates = {"sample_rate": sample_rate, "output_rate": output_rate or self.sample_rate}
+        for name, rate in rates.items():
+            if not (MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE and int(rate) == rate):
+                raise SignalError(
+                    f"{name} must be a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz. "
+                    f"Received: {rate}"
+                )
+        if not 1 <= channels <= MAX_CHANNELS:
+            raise SignalError(f"channels must be from 1 to {MAX_CHANNELS}. Received: {channels}")
+        if not 0.0 <= amount <= 1.0:
+            raise SignalError(f"amount must be from 0 to 1. Received: {amount}")
+        if not 0.0 < piece_s <= 60.0:
+            raise SignalError(f"piece_s must be above 0 and at most 60 seconds. Received: {piece_s}")
+        return EnhancerStream(
+            self,
+            (int(sample_rate), int(rates["output_rate"])),
+            channels=channels,
+            amount=amount,
+            piece_s=piece_s,
+        )
+
+    def run(self, audio: np.ndarray) -> np.ndarray:
+        """Enhance (samples, channels) float32 at the model's rate in one piece.
+
+        Raises
+        ------
+        ModelError
+            If the graph fails.
+        """
+        spectrum = stft(np.ascontiguousarray(audio.T), **self._analysis).swapaxes(1, 2)
+        scaled = np.ascontiguousarray(spectrum / self._window_sum, np.complex64)
+        shown = {"spectrum": scaled.view(np.float32).reshape(*scaled.shape, 2)}
+        if self._conditioned:
+            sizes = {name: self._analysis[name] for name in ("hop_length", "win_length")}
+            shown["conditioning"] = np.stack(
+                [frame_features(np.ascontiguousarray(each), self.sample_rate, **sizes) for each in audio.T]
+            )
+        try:
+            enhanced = np.ascontiguousarray(self._session.run(["enhanced"], shown)[0])
+        except Exception as error:
+            raise ModelError(f"{self._where} failed to run ({_first_line(error)})") from error
+        result = enhanced.view(np.complex64)[..., 0] * self._window_sum
+        result[~scaled.any(axis=2)] = 0.0  # silence stays silent
+        return istft(result.swapaxes(1, 2), n_samples=len(audio), **self._analysis).T
+
+
+class EnhancerStream:
+    """State of one signal on its way through an enhancer; made by `Enhancer.stream`."""
+
+    def __init__(
+        self, enhancer: Enhancer, rates: tuple[int, int], *, channels: int, amount: float, piece_s: float
+    ) -> None:
+        self.sample_rate, self.output_rate = rates
+        self.channels, self._enhancer, self._amount = channels, enhancer, np.float32(amount)
+        hop = enhancer.preset.stft.hop_length
+        self._piece = max(1, round(piece_s * enhancer.sample_rate / hop)) * hop
+        self._up = StreamResampler(self.sample_rate, enhancer.sample_rate, channels)
+        self._down = StreamResampler(enhancer.sample_rate, self.output_rate, channels)
+        self._audio = np.zeros((0, channels), np.float32)
+        self._before = 0  # samples of `_audio` that have come out and are kept as surroundings
+        self._received = self._sent = 0
+
+    def process(self, block: np.ndarray) -> np.ndarray:
+        """Take the next (samples, channels) and return what is ready, as many channels.
+
+        Raises
+        ------
+        SignalError
+            If the block doesn't fit the stream or holds NaN or infinite samples.
+        """
+        check_layout(block)
+        if block.ndim != 2 or block.shape[1] != self.channels:
+            raise SignalError(f"this stream takes (samples, {self.channels}). Received: shape {block.shape}")
+        samples = block.astype(np.float32) * np.float32(_SCALES.get(block.dtype, 1.0))
+        if not np.isfinite(samples).all():
+            row = int(np.isfinite(samples).all(axis=1).argmin())
+            raise SignalError(f"audio must be finite; sample {self._received + row} is NaN or infinite")
+        self._received += len(samples)
+        self._audio = np.concatenate([self._audio, self._up.process(samples)])
+        ready = self._down.process(self._pieces(self._enhancer.context_samples))
+        self._sent += len(ready)
+        return ready
+
+    def flush(self) -> np.ndarray:
+        """Return the rest. The stream is finished then."""
+        missing = resampled_length(self._received, self.sample_rate, self.output_rate) - self._sent
+        self._audio = np.concatenate([self._audio, self._up.flush()])
+        rest = np.concatenate([self._down.process(self._pieces(0)), self._down.flush()])[:missing]
+        # Two conversions may round to one sample less than one does.
+        return np.concatenate([rest, np.zeros((missing - len(rest), self.channels), np.float32)])
+
+    def _pieces(self, ahead: int) -> np.ndarray:
+        """Enhance what has `ahead` samples behind it; 0 for all that is left."""
+        done, context = [], self._enhancer.context_samples
+        while (waiting := len(self._audio) - self._before - ahead) > 0:
+            if ahead and waiting < self._piece:
+                break
+            count = min(waiting, self._piece)
+            end = self._before + count
+            shown = self._audio[: end + context]
+            dry = shown[self._before : end]
+            # With nothing to give back, the samples are those of the input to the last bit.
+            wet = self._enhancer.run(shown)[self._before : end] if self._amount > 0 else dry
+            done.append(wet if self._amount == 1 else dry + self._amount * (wet - dry))
+            kept = min(end, context)
+            self._audio, self._before = self._audio[end - kept :], kept
+        return np.concatenate(done) if done else np.zeros((0, self.channels), np.float32)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]

@@ -1,0 +1,209 @@
+"""Files in, enhanced files out: denoised first if wanted, one in blocks, many in several processes."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+from audenoise.audio import AudioReader, AudioWriter, output_format, resampled_length
+from audenoise.batch import BatchResult, _is_full, _progress_bar
+from audenoise.denoiser import Denoiser
+from audenoise.enhancer import Enhancer
+from audenoise.errors import AudenoiseError, AudioFileError, SignalError
+from audenoise.file_plan import FilePair
+from audenoise.stream import BLOCK_SECONDS
+
+_SPEECH_ONLY = ("ULAW", "ALAW", "GSM610", "ADPCM", "VOX", "G72", "NMS")
+"""Sample formats of telephones and of old devices, which would undo what was done."""
+
+
+@dataclass(frozen=True)
+class EnhanceSettings:
+    """How files are enhanced, all of it picklable.
+
+    Attributes
+    ----------
+    model : str, PathLike or None
+        The enhancer, as for `Enhancer.from_preset`.
+    denoiser : str, PathLike or None
+        The model that recordings go through first.
+    denoise : bool
+        Whether they do.
+    amount : float
+        0 to 1, see `Enhancer.enhance`.
+    sample_rate : int or None
+        In Hz, of the results; the model's own for none.
+    overwrite : bool
+        Replace existing results.
+    """
+
+    model: str | os.PathLike[str] | None = None
+    denoiser: str | os.PathLike[str] | None = None
+    denoise: bool = True
+    amount: float = 1.0
+    sample_rate: int | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What is loaded once and used for every file."""
+
+    enhancer: Enhancer
+    denoiser: Denoiser | None
+
+
+def load_tools(settings: EnhanceSettings, threads: int | None = None) -> Tools:
+    """Load the models of some settings.
+
+    Raises
+    ------
+    ModelError
+        If one can't be used.
+    """
+    enhancer = Enhancer.from_preset(settings.model, threads=threads)
+    denoiser = Denoiser.from_preset(settings.denoiser, threads=threads) if settings.denoise else None
+    return Tools(enhancer, denoiser)
+
+
+def enhance_file(
+    tools: Tools,
+    pair: FilePair,
+    settings: EnhanceSettings,
+    on_progress: Callable[[float], object] | None = None,
+) -> None:
+    """Enhance one file, block by block, in memory that doesn't depend on its length.
+
+    The target gets the source's channels and duration, and its sample format where that can hold what is
+    given back; it appears when it is complete, or not at all.
+
+    Raises
+    ------
+    AudioFileError
+        If the source can't be read, or the target exists or can't be written.
+    """
+    source, target = pair.source, pair.target
+    with AudioReader(source) as reader:
+        info = reader.info
+        output_rate = settings.sample_rate or tools.enhancer.sample_rate
+        stream = tools.enhancer.stream(
+            info.sample_rate, info.channels, amount=settings.amount, output_rate=output_rate
+        )
+        first = None
+        if tools.denoiser is not None:
+            first = tools.denoiser.stream(info.sample_rate, info.channels, block_s=None)
+        narrow = info.subtype.startswith(_SPEECH_ONLY)
+        container, subtype = output_format(target, None if narrow else info)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise AudioFileError(f"{target.parent}: is a file, not a folder; name another folder") from error
+        expected = None if info.n_samples is None else resampled_length(
+            info.n_samples, info.sample_rate, output_rate
+        )
+        with AudioWriter(
+            target,
+            sample_rate=output_rate,
+            channels=info.channels,
+            format=container,
+            subtype=subtype,
+            n_samples=expected,
+            overwrite=settings.overwrite,
+        ) as writer:
+            try:
+                for block in reader.blocks(max(1, round(BLOCK_SECONDS * info.sample_rate))):
+                    writer.write(stream.process(block if first is None else first.process(block)))
+                    if on_progress is not None:
+                        on_progress(len(block) / info.sample_rate)
+                if first is not None:
+                    writer.write(stream.process(first.flush().reshape(-1, info.channels)))
+                writer.write(stream.flush())
+            except SignalError as error:
+                raise AudioFileError(f"{source}: {error}") from error
+
+
+def enhance_files(
+    pairs: Sequence[FilePair],
+    settings: EnhanceSettings,
+    *,
+    jobs: int = 1,
+    report: Callable[[str], object] = print,
+    progress: bool = False,
+) -> BatchResult:
+    """Enhance many files; one that fails is reported and doesn't stop the rest.
+
+    Parameters
+    ----------
+    pairs : sequence of FilePair
+        As `plan_files` makes them.
+    settings : EnhanceSettings
+    jobs : int, optional
+        Processes. With more than one, each uses a single thread.
+    report : callable, optional
+        Called with one line for each file that fails.
+    progress : bool, optional
+        Show a progress bar on stderr.
+
+    Raises
+    ------
+    ModelError
+        If a model can't be used.
+    AudenoiseError
+        If the disk is full or a worker process dies: the rest would fail as well.
+    """
+    result = BatchResult()
+    result.kept += [pair.target for pair in pairs if pair.target.exists() and not settings.overwrite]
+    todo = [pair for pair in pairs if settings.overwrite or not pair.target.exists()]
+    jobs = min(jobs, max(1, len(todo)))
+    # Also when other processes do the work: what can't be used is said once, at once.
+    tools = load_tools(settings, 1 if jobs > 1 else None)
+    tools.enhancer.stream(48000, amount=settings.amount, output_rate=settings.sample_rate)
+    with _progress_bar(progress, todo) as bar:
+        if jobs == 1:
+            outcomes = (_enhance_pair(tools, pair, settings, bar.add_seconds) for pair in todo)
+        else:
+            from audenoise.workers import map_in_processes
+
+            outcomes = map_in_processes(partial(_enhance_in_worker, settings), todo, jobs)
+        with closing(outcomes):
+            for error in outcomes:
+                if error is None:
+                    result.denoised += 1
+                else:
+                    result.failed += 1
+                    bar.clear()
+                    report(f"error: {error}")
+                bar.finished_one()
+    return result
+
+
+def _enhance_pair(
+    tools: Tools,
+    pair: FilePair,
+    settings: EnhanceSettings,
+    on_progress: Callable[[float], object] | None = None,
+) -> str | None:
+    """Return None, or in one line what went wrong. Raises only what concerns all files."""
+    try:
+        enhance_file(tools, pair, settings, on_progress)
+    except AudenoiseError as error:
+        if isinstance(error, AudioFileError) and _is_full(pair.target.parent):
+            raise AudenoiseError(str(error)) from error
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or pair.source}: {error.strerror or error}"
+    except MemoryError:
+        return f"{pair.source}: not enough memory"
+    return None
+
+
+@lru_cache(maxsize=1)
+def _worker_tools(settings: EnhanceSettings) -> Tools:
+    """Load the models once per worker process."""
+    return load_tools(settings, 1)
+
+
+def _enhance_in_worker(settings: EnhanceSettings, pair: FilePair) -> str | None:
+    return _enhance_pair(_worker_tools(settings), pair, settings)
+

@@ -1,0 +1,153 @@
+# Keras annotates its operations for every backend at once, which no checker can follow.
+# pyright: reportAttributeAccessIssue=false
+"""The folder of an enhancer's training: what is saved after each epoch, resumed, and started from."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from audenoise.callbacks import _save_weights as save_weights
+from audenoise.enhancing.sides import Game
+from audenoise.errors import TrainingError
+from audenoise.layers import to_numpy
+from audenoise.run_folders import RunState
+from audenoise.specs.enhancer import EnhancerSpec, dump_enhancer_spec, load_enhancer_spec, same_enhancer
+
+BEST_FILE = "best.weights.h5"
+"""The generator's averaged weights of the best epoch."""
+_AVERAGE_AGE = 2.0
+
+
+def prepare_enhancer_run(run: Path, spec: EnhancerSpec, *, resume: bool) -> RunState:
+    """Create the run folder, or check that it can be continued with this spec.
+
+    Raises
+    ------
+    TrainingError
+        If the folder already holds a finished epoch and `resume` is false, or holds no run and it is true, or
+        its networks are others.
+    """
+    state_file, spec_file = run / "state.json", run / "spec.yaml"
+    if not resume:
+        if state_file.exists() and RunState.read(run).epoch > 0:
+            raise TrainingError(
+                f"{run}: holds a run already; add --resume to continue it, or choose another --out"
+            )
+        run.mkdir(parents=True, exist_ok=True)
+        spec_file.write_text(dump_enhancer_spec(spec), encoding="utf-8")
+        state = RunState()
+        state.write(run)
+        return state
+    if not state_file.exists():
+        raise TrainingError(f"{run}: holds no run to resume; leave --resume out to start one")
+    stored = load_enhancer_spec(spec_file)
+    if not same_enhancer(stored, spec):
+        raise TrainingError(f"{spec_file}: differs from the given spec in its networks; it cannot be resumed")
+    state = RunState.read(run)
+    if state.epoch and stored.training.best_by != spec.training.best_by:
+        state.best_loss = None
+        state.write(run)
+    spec_file.write_text(dump_enhancer_spec(spec), encoding="utf-8")
+    return state
+
+
+def save_game(game: Game, run: Path, state: RunState) -> None:
+    """Write both sides and both optimizers; the state names the new file when it is whole, and only then is
+    the old one removed, so that a kill loses one epoch at most."""
+    previous = state.last
+    optimizers = (game.generator_optimizer, game.discriminator_optimizer)
+    n_bytes = sum(4 * int(np.prod(v.shape)) for part in (game, *optimizers) for v in part.variables)
+    if (free := shutil.disk_usage(run).free) < 1.2 * n_bytes + 1_000_000:  # HDF5 crashes on a full disk
+        raise TrainingError(
+            f"{run}: the disk is full ({free / 1e6:.1f} MB left for {n_bytes / 1e6:.1f} MB of weights). Free "
+            "some space, then go on with --resume."
+        )
+    state.last = f"last-{state.epoch}.weights.h5"
+    save_weights(game, run / state.last)
+    state.write(run)
+    if previous and previous != state.last:
+        (run / previous).unlink(missing_ok=True)
+
+
+def load_game(game: Game, run: Path, state: RunState) -> None:
+    """Go on exactly where a run was.
+
+    Raises
+    ------
+    TrainingError
+        If the file is missing, damaged or of other networks.
+    """
+    _load(game, run / (state.last or "none"))
+
+
+def start_from(game: Game, source: Path) -> None:
+    """Fine-tune: take the weights of another run's networks, or of a generator alone.
+
+    Parameters
+    ----------
+    game : Game
+    source : Path
+        The folder of a run, from which generator and discriminators are taken as the last epoch left them;
+        or a file of a generator's weights, such as ``best.weights.h5`` of a run.
+
+    Raises
+    ------
+    TrainingError
+        If there is no such run or file, or its networks are others.
+    """
+    if not source.is_dir():
+        _load(game.generator, source)
+        return
+    state = RunState.read(source)
+    if not state.last:
+        raise TrainingError(f"{source}: has no finished epoch to start from")
+    _load(game, source / state.last)
+    for side in (game.generator_side, game.discriminator_side):
+        side.optimizer.iterations.assign(0)
+        for variable in side.optimizer.variables[1:]:
+            variable.assign(np.zeros(variable.shape, "float32"))
+    restart_average(game)
+
+
+def _load(model: keras.Model, path: Path) -> None:
+    try:
+        model.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise TrainingError(f"{path}: weights don't fit the spec ({reason})") from None
+
+
+def _averages(game: Game) -> list[tuple[keras.Variable, keras.Variable]]:
+    optimizer = game.generator_optimizer
+    pairs = zip(game.generator.trainable_variables, optimizer._model_variables_moving_average, strict=True)
+    return list(pairs)
+
+
+def restart_average(game: Game) -> None:
+    """Let the average of the generator's weights begin at what they are now."""
+    for variable, average in _averages(game):
+        average.assign(np.array(to_numpy(variable)))  # a copy: JAX would share the memory
+
+
+def average_is_young(game: Game) -> bool:
+    """Whether the average still remembers weights that were random."""
+    optimizer = game.generator_optimizer
+    return int(to_numpy(optimizer.iterations)) * (1 - optimizer.ema_momentum) <= _AVERAGE_AGE
+
+
+@contextmanager
+def averaged(game: Game) -> Iterator[None]:
+    """Inside, the generator has its averaged weights."""
+    pairs = _averages(game)
+    current = [np.array(to_numpy(variable)) for variable, _ in pairs]
+    for variable, average in pairs:
+        variable.assign(np.array(to_numpy(average)))
+    try:
+        yield
+    finally:
+        for (variable, _), value in zip(pairs, current, strict=True):
+            variable.assign(value)

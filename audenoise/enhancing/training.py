@@ -1,0 +1,253 @@
+# Keras annotates its operations for every backend at once, which no checker can follow.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+"""Training an enhancer: reconstruction first, then against discriminators."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from audenoise.corpus import TrainingFolders
+from audenoise.enhancer_pairs import PairBatch, make_pairs
+from audenoise.enhancing.judging import Judge, Referee
+from audenoise.enhancing.runs import (
+    BEST_FILE,
+    average_is_young,
+    averaged,
+    load_game,
+    prepare_enhancer_run,
+    restart_average,
+    save_game,
+    save_weights,
+    start_from,
+)
+from audenoise.enhancing.sides import Game
+from audenoise.errors import TrainingError
+from audenoise.mixtures import MixtureStream
+from audenoise.run_folders import RunState, held
+from audenoise.specs.enhancer import EnhancerSpec
+from audenoise.training_log import LogTable
+
+_CHECK_EVERY = 20
+
+
+def play_epoch(
+    game: Game, spec: EnhancerSpec, batches: Iterator[PairBatch], *, epoch: int, referee: Referee
+) -> dict[str, float]:
+    """One epoch of steps; what the log says of it.
+
+    The discriminators make their step before the generator does, on the same batch, from step
+    ``schedule.adversarial_from_step`` on.
+    """
+    recipe = spec.training
+    generator, discriminators = game.generator_side, game.discriminator_side
+    for side in (generator, discriminators):
+        side.reset_metrics()
+    ours: dict[str, float] = {}
+    theirs: dict[str, float] = {}
+    waited, first = getattr(batches, "waited_s", 0.0), time.perf_counter()
+    for step in range(epoch * recipe.steps_per_epoch, (epoch + 1) * recipe.steps_per_epoch):
+        batch = next(batches)
+        inputs, targets = batch.inputs(), batch.targets()
+        adversarial = step >= spec.schedule.adversarial_from_step
+        generator.play(adversarial)
+        if adversarial:
+            theirs = discriminators.train_on_batch(inputs, targets, return_dict=True)
+        ours = generator.train_on_batch(inputs, targets, return_dict=True)
+        if step % _CHECK_EVERY == 0 or (step + 1) % recipe.steps_per_epoch == 0:
+            referee.check_step(ours, "generator")
+            if adversarial:
+                referee.check_step(theirs, "discriminators")
+    elapsed = max(time.perf_counter() - first, 1e-9)
+    unused = set() if generator.adversarial else {"adversarial", "feature_matching"}
+    logs = {name: float(value) for name, value in ours.items() if name not in unused}
+    logs |= {f"discriminator_{name}": float(value) for name, value in theirs.items()}
+    logs["data_wait"] = min(1.0, (getattr(batches, "waited_s", 0.0) - waited) / elapsed)
+    return logs
+
+
+def fit_enhancer(
+    spec: EnhancerSpec,
+    batches: Iterator[PairBatch],
+    validation: PairBatch,
+    *,
+    run: Path,
+    state: RunState,
+    source: Path | None = None,
+    report: Callable[[str], object] | None = None,
+) -> keras.Model:
+    """Train generator and discriminators, and keep the generator's best averaged weights in `run`.
+
+    Parameters
+    ----------
+    spec : EnhancerSpec
+    batches : iterator
+        Its first batch is number ``state.epoch * steps_per_epoch``.
+    validation : PairBatch
+    run : Path
+        From `prepare_enhancer_run`.
+    state : RunState
+        Its epoch is where training goes on.
+    source : Path, optional
+        A run or a generator's weights to start from, see `start_from`.
+    report : callable, optional
+        Called with one line after each epoch.
+
+    Returns
+    -------
+    keras.Model
+        The generator with the best weights.
+
+    Raises
+    ------
+    TrainingError
+        On a loss that is no number, when one side has won, or on weights that don't fit. What was trained
+        until then is kept.
+    """
+    recipe = spec.training
+    keras.utils.set_random_seed(recipe.seed)
+    game = Game(spec)
+    if state.last:
+        load_game(game, run, state)
+    else:
+        if source is not None:
+            start_from(game, source)
+        restart_average(game)
+    judge, referee = Judge(spec, validation, report), Referee(recipe.balance_epochs)
+    table = LogTable(run / "log.csv", state.epoch)
+    started = time.monotonic() - state.seconds
+    for epoch in range(state.epoch, recipe.epochs):
+        begun = time.monotonic()
+        if average_is_young(game):
+            restart_average(game)
+        logs = play_epoch(game, spec, batches, epoch=epoch, referee=referee)
+        with averaged(game):
+            logs |= judge.score(game)
+            logs["seconds"] = time.monotonic() - begun
+            improved = _is_best(spec, state, logs, epoch)
+            if improved:
+                save_weights(game.generator, run / BEST_FILE)
+            if recipe.examples_every and (epoch + 1) % recipe.examples_every == 0:
+                judge.write_examples(game, run / "examples" / f"epoch-{epoch + 1}")
+        state.epoch, state.seconds = epoch + 1, time.monotonic() - started
+        table.on_epoch_end(epoch, logs)
+        save_game(game, run, state)
+        if report is not None:
+            report(_line(spec, epoch, logs))
+        referee.check_epoch(logs)
+    if (run / BEST_FILE).exists():
+        game.generator.load_weights(run / BEST_FILE)
+    return game.generator
+
+
+def _is_best(spec: EnhancerSpec, state: RunState, logs: dict[str, float], epoch: int) -> bool:
+    """Whether an epoch is the best; one with discriminators is judged against such epochs only.
+
+    They trade a little of the distance for detail, so that the best without them would win for ever.
+    """
+    recipe, from_step = spec.training, spec.schedule.adversarial_from_step
+    score = logs["val_spectral_distance"] if recipe.best_by == "last" else logs[f"val_{recipe.best_by}"]
+    first_adversarial = from_step // recipe.steps_per_epoch
+    restarted = epoch >= first_adversarial > state.best_epoch - 1
+    better = recipe.best_by == "last" or state.best_loss is None or restarted or score < state.best_loss
+    if better:
+        state.best_loss = score if np.isfinite(score) else None
+        state.best_epoch = epoch + 1
+    return better
+
+
+def _line(spec: EnhancerSpec, epoch: int, logs: dict[str, float]) -> str:
+    parts = [
+        f"epoch {epoch + 1}/{spec.training.epochs}: loss {logs['loss']:.4f}",
+        f"spectral distance {logs['val_spectral_distance']:.3f}",
+        f"mel {logs['val_mel_distance']:.2f} dB",
+    ]
+    if "discriminator_accuracy" in logs:
+        parts.append(
+            f"discriminators {100 * logs['discriminator_accuracy']:.0f} % right "
+            f"(loss {logs['discriminator_loss']:.3f})"
+        )
+    return ", ".join([*parts, f"{logs['seconds']:.0f} s"])
+
+
+def train_enhancer(
+    spec: EnhancerSpec,
+    folders: TrainingFolders,
+    *,
+    run: Path,
+    cache: Path | None = None,
+    denoiser: str | Path | None = None,
+    workers: int = 1,
+    resume: bool = False,
+    source: Path | None = None,
+    report: Callable[[str], object] = print,
+) -> RunState:
+    """Train on endless pairs made of the recordings in some folders.
+
+    Parameters
+    ----------
+    spec : EnhancerSpec
+    folders : TrainingFolders
+        `noise` and `rir` may be empty.
+    run : Path
+        Where weights, logs, examples and the spec go.
+    cache : Path, optional
+        Where decoded audio is kept, 346 MB per hour at 48 kHz. Default: ``run/cache``.
+    denoiser : str or Path, optional
+        The model that a share of the inputs goes through first; none for null.
+    workers : int
+        Processes that make pairs; 0 makes them between the steps.
+    resume : bool
+        Continue the run in `run` after its last finished epoch.
+    source : Path, optional
+        A run or a generator's weights to start from.
+    report : callable
+        Called with one line for what is left out, for the data, and after each epoch.
+
+    Returns
+    -------
+    RunState
+        With the best epoch and its score.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to train on.
+    TrainingError
+        See `fit_enhancer` and `prepare_enhancer_run`.
+    """
+    with held(run):
+        state = prepare_enhancer_run(run, spec, resume=resume)
+        pairs = make_pairs(
+            spec, folders, cache=cache or run / "cache", denoiser=denoiser, jobs=max(1, workers)
+        )
+        _report_skipped(pairs.skipped, report)
+        report(f"training on {pairs.train.speech.seconds / 60:.1f} min of full-band speech")
+        validation = pairs.validation.batch(0, spec.training.validation_pairs)
+        stream: Any = MixtureStream(
+            pairs.train,
+            batch_size=spec.training.batch_size,
+            workers=workers,
+            first=state.epoch * spec.training.steps_per_epoch,
+        )
+        try:
+            fit_enhancer(spec, stream, validation, run=run, state=state, source=source, report=report)
+        except KeyboardInterrupt:
+            if state.epoch:
+                report(f"stopped after epoch {state.epoch}; --resume goes on")
+            raise
+        finally:
+            stream.close()
+    if state.epoch == 0:
+        raise TrainingError(f"{run}: no epoch was trained")
+    return state
+
+
+def _report_skipped(skipped: list[str], report: Callable[[str], object], most: int = 5) -> None:
+    for line in skipped[:most]:
+        report(f"left out: {line}")
+    if len(skipped) > most:
+        report(f"left out: {len(skipped) - most} more")

@@ -1,0 +1,197 @@
+"""Several machines that train one network together: who is who, and how they find each other.
+
+Only JAX can do that under Keras 3. Its processes meet at a coordinator, which listens in host number 0.
+"""
+
+import os
+import re
+import socket
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+
+from audenoise import __version__
+from audenoise.errors import TrainingError
+
+PATIENCE_S = 60.0
+"""How long hosts are waited for."""
+SILENCE_S = 30
+"""A host that says nothing for so long is lost, and the training with it."""
+_GREETING = "audenoise"
+_SECONDS_TO_SPEAK = 5.0
+_LONGEST = 1024
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Which of the processes that train together this one is.
+
+    Attributes
+    ----------
+    coordinator : str
+        HOST:PORT of host 0; nothing listens on another address.
+    count : int
+    number : int
+        0 to `count` - 1.
+
+    Raises
+    ------
+    TrainingError
+        If the address isn't one, or the number is none of the count's.
+
+    Examples
+    --------
+    >>> Hosts("127.0.0.1:9911", count=2, number=1).address
+    ('127.0.0.1', 9911)
+    """
+
+    coordinator: str
+    count: int
+    number: int
+
+    def __post_init__(self) -> None:
+        found = re.fullmatch(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):(\d{1,5})", self.coordinator)
+        if not found or not 1 <= int(found[1]) <= 65535:
+            raise TrainingError(
+                f"--coordinator {self.coordinator}: must be HOST:PORT, such as 127.0.0.1:9911"
+            )
+        if not 0 <= self.number < self.count:
+            raise TrainingError(
+                f"--host {self.number}: the {self.count} hosts have the numbers 0 to {self.count - 1}"
+            )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.coordinator.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+def join(hosts: Hosts, *, patience_s: float = PATIENCE_S) -> None:
+    """Meet the other hosts. Comes before anything else that JAX does.
+
+    Parameters
+    ----------
+    hosts : Hosts
+    patience_s : float
+
+    Raises
+    ------
+    TrainingError
+        If the backend is not JAX, the coordinator can't be reached, or not all hosts come in time.
+    """
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "jax":
+        raise TrainingError("--hosts needs KERAS_BACKEND=jax: TensorFlow's Keras trains on one machine only")
+    try:
+        import jax
+    except ImportError:
+        raise TrainingError("--hosts needs JAX: pip install 'audenoise[jax]'") from None
+    versions = f"audenoise {__version__}, jax {jax.__version__}"
+    # JAX itself ends the process when hosts don't come, without a word that could be caught.
+    here = (_await_others if hosts.number == 0 else _report_to_first)(hosts, versions, patience_s)
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # CPUs would otherwise begin what comes next while they still wait for others, who may be elsewhere.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    _listen_only_on(here)
+    try:
+        jax.distributed.initialize(
+            hosts.coordinator,
+            hosts.count,
+            hosts.number,
+            initialization_timeout=max(1, round(patience_s)),
+            heartbeat_timeout_seconds=SILENCE_S,
+            shutdown_timeout_seconds=SILENCE_S,
+            coordinator_bind_address=hosts.coordinator,
+        )
+    except Exception as error:  # JAX has no type of its own for this
+        reason = " ".join(str(error).split())[:160]
+        raise TrainingError(
+            f"--coordinator {hosts.coordinator}: the {hosts.count} hosts did not meet within "
+            f"{patience_s:.0f} s ({reason})"
+        ) from None
+
+
+def _await_others(hosts: Hosts, versions: str, patience_s: float) -> str:
+    """Host 0: let all go on when all have come. Returns the own address."""
+    until = time.monotonic() + patience_s
+    with ExitStack() as stack:
+        try:
+            family, _, _, _, place = socket.getaddrinfo(*hosts.address, type=socket.SOCK_STREAM)[0]
+            server = stack.enter_context(socket.create_server(place[:2], family=family))
+        except OSError as error:
+            raise TrainingError(
+                f"--coordinator {hosts.coordinator}: host 0 can't listen there ({error.strerror or error})"
+            ) from None
+        come: dict[int, socket.socket] = {}
+        while missing := sorted(set(range(1, hosts.count)) - come.keys()):
+            try:
+                server.settimeout(max(0.01, until - time.monotonic()))
+                visitor = stack.enter_context(server.accept()[0])
+            except TimeoutError:
+                raise TrainingError(
+                    f"--coordinator {hosts.coordinator}: host {', '.join(map(str, missing))} of {hosts.count} did "
+                    f"not come within {patience_s:.0f} s"
+                ) from None
+            said = _heard(visitor, _SECONDS_TO_SPEAK).split("/")
+            if len(said) != 4 or said[0] != _GREETING or not said[1].isdigit():
+                continue  # somebody else
+            number, problem = int(said[1]), ""
+            if said[2:] != [str(hosts.count), versions]:
+                problem = (
+                    f"host {number} has {said[3]} and {said[2]} hosts, host 0 {versions} and {hosts.count}"
+                )
+            elif number not in missing:
+                problem = f"two hosts have --host {number}"
+            if problem:
+                for each in (*come.values(), visitor):
+                    _say(each, problem)
+                raise TrainingError(f"--hosts: {problem}")
+            come[number] = visitor
+        for each in come.values():
+            _say(each, _GREETING)
+        return str(place[0])
+
+
+def _report_to_first(hosts: Hosts, versions: str, patience_s: float) -> str:
+    """The other hosts: wait until host 0 lets them go on. Returns the own address on the way to it."""
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            with socket.create_connection(hosts.address, timeout=5) as connection:
+                _say(connection, f"{_GREETING}/{hosts.number}/{hosts.count}/{versions}")
+                answer = _heard(connection, max(0.1, until - time.monotonic()))
+                if answer == _GREETING:
+                    return str(connection.getsockname()[0])
+                raise TrainingError(f"--hosts: {answer or 'host 0 is gone, or waits for others in vain'}")
+        except OSError as error:
+            if time.monotonic() > until or isinstance(error, socket.gaierror):
+                raise TrainingError(
+                    f"--coordinator {hosts.coordinator}: can't be reached ({error.strerror or error}); start "
+                    "host 0, and check address and port"
+                ) from None
+            time.sleep(0.2)
+
+
+def _say(connection: socket.socket, line: str) -> None:
+    with suppress(OSError):
+        connection.sendall(f"{line}\n".encode())
+
+
+def _heard(connection: socket.socket, patience_s: float) -> str:
+    """One line, or nothing."""
+    connection.settimeout(patience_s)
+    data = b""
+    with suppress(OSError):
+        while not data.endswith(b"\n") and len(data) < _LONGEST and (more := connection.recv(_LONGEST)):
+            data += more
+    return data.decode(errors="replace").strip()
+
+
+def _listen_only_on(address: str) -> None:
+    """Let the CPU collectives use the address that was told; by themselves they take the machine's name."""
+    try:
+        from jax._src.lib import _jax
+
+        _jax.make_gloo_tcp_collectives = partial(_jax.make_gloo_tcp_collectives, hostname=address)
+    except (ImportError, AttributeError):  # JAX's own business, which may change
+        return

@@ -1,0 +1,209 @@
+"""The work on a Ray cluster of two machines: the same bytes as here, whatever dies meanwhile."""
+
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+from model_folders import gain_model
+from recordings import hiss, voice, write_corpus
+
+import audenoise
+from audenoise import batch
+from audenoise.cli import main
+from audenoise.datasets import DatasetInfo, building
+from audenoise.errors import AudenoiseError, DataError
+from audenoise.sources.items import ItemMixer
+from audenoise.sources.parts import PartJob, make_part
+from audenoise.workers import map_in_processes
+
+ray = pytest.importorskip("ray")
+
+RATE = 16000
+
+
+class Machines:
+    """Two nodes with a core each, on this machine; their workers find this module."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        small: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80_000_000}
+        self.cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+        self.second = self.cluster.add_node(**small)
+        self.address = self.cluster.address
+
+    def lose_second(self) -> None:
+        self.cluster.remove_node(self.second, allow_graceful=False)
+
+
+@pytest.fixture(scope="module")
+def machines() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        for last in (False, False, True):
+            try:
+                machines = Machines()
+                break
+            except Exception:  # Ray's own, when a busy machine takes 30 s to start one
+                if last:
+                    raise
+        yield machines
+        machines.cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings, their clean parts, a model."""
+    folder = tmp_path_factory.mktemp("cluster")
+    for name in ("noisy", "clean"):
+        (folder / name).mkdir()
+    for i in range(6):
+        clean = voice(1.0 + 0.1 * i, RATE, seed=i)
+        soundfile.write(folder / f"clean/{i}.wav", clean, RATE)
+        noisy = 0.7 * clean + 0.05 * hiss(clean.size / RATE, RATE, seed=i)
+        soundfile.write(folder / f"noisy/{i}.wav", noisy, RATE)
+    gain_model(folder / "model", 0.5)
+    return folder
+
+
+def predict(folder: Path, out: str, *more: str) -> dict[str, bytes]:
+    shutil.rmtree(folder / out, ignore_errors=True)
+    command = ["predict", str(folder / "noisy"), "-o", str(folder / out), "--model", str(folder / "model")]
+    main([*command, *more])
+    return {path.name: path.read_bytes() for path in sorted((folder / out).glob("*.wav"))}
+
+
+# What the machines import from here.
+
+
+def denoise_or_die(settings: Any, pair: Any) -> str | None:
+    if pair.source.name == "3.wav":
+        os._exit(9)
+    return batch._denoise_pair_in_worker(settings, pair)
+
+
+def denoise_slowly(settings: Any, pair: Any) -> str | None:
+    time.sleep(0.5)
+    return batch._denoise_pair_in_worker(settings, pair)
+
+
+def make_or_die(job: PartJob) -> PartJob:
+    make = ItemMixer.make
+
+    def deadly(self: ItemMixer, slot: Any) -> Any:
+        if self.speech[slot.recording].path.name == "deadly.wav":
+            os._exit(9)
+        return make(self, slot)
+
+    ItemMixer.make = deadly
+    try:
+        return make_part(job)
+    finally:
+        ItemMixer.make = make
+
+
+def process_of(item: int) -> int:
+    if item == 5:
+        raise DataError("five")
+    return os.getpid()
+
+
+def test_addresses_that_lead_nowhere_are_one_line(tmp_path: Path, capsys) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{probe.getsockname()[1]}"
+        for address, said in (
+            (nobody, "no cluster answers"),
+            ("here", "must be HOST:PORT"),
+            ("127.0.0.1:99999", "must be HOST:PORT"),
+            ("ray://127.0.0.1:10001", "must be HOST:PORT"),
+        ):
+            with pytest.raises(AudenoiseError, match=said) as error:
+                list(map_in_processes(process_of, [1], 1, ray=address))
+            assert address in str(error.value)
+            assert "\n" not in str(error.value)
+
+
+def test_predict_and_evaluate_give_the_bytes_that_they_give_here(
+    machines: Machines, folder: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(folder)  # relative paths lead to the same files
+    here = predict(Path(), "here", "--jobs", "1")
+    assert len(here) == 6
+    assert predict(Path(), "there", "--ray", machines.address) == here
+    scores = []
+    for name, more in (("here.json", ("--jobs", "1")), ("there.json", ("--ray", machines.address))):
+        command = ["evaluate", "noisy", "clean", "--model", "model", "--systems", "none", "--metrics"]
+        assert main([*command, "si_sdr_db,lsd", "--json", name, "-q", *more]) == 0
+        scores.append(Path(name).read_bytes())
+    assert scores[0] == scores[1]
+
+
+def test_a_dataset_is_the_one_that_is_built_here_but_for_what_kills(
+    machines: Machines, tmp_path: Path, monkeypatch
+) -> None:
+    clean, noise = write_corpus(tmp_path)
+    common = ["build-dataset", "--clean", str(clean), "--noise", str(noise), "--shard-mb", "1", "-q"]
+    assert main([*common, "--out", str(tmp_path / "here"), "--jobs", "1"]) == 0
+    assert main([*common, "--out", str(tmp_path / "there"), "--ray", machines.address]) == 0
+    here, there = (DatasetInfo.read(tmp_path / name) for name in ("here", "there"))
+    for name, side in here.sides.items():
+        assert there.sides[name].checksum == side.checksum
+    soundfile.write(clean / "deadly.wav", voice(2, RATE, seed=50), RATE)
+    monkeypatch.setattr(building, "make_part", make_or_die)
+    out = tmp_path / "deadly"
+    assert main([*common, "--out", str(out), "--test-split", "0", "--ray", machines.address]) == 0
+    skipped = json.loads((out / "dataset.json").read_text())["skipped"]
+    assert [Path(each["path"]).name for each in skipped] == ["deadly.wav"]
+    assert "2 processes died" in skipped[0]["reason"]
+    assert not [path for path in out.rglob("*") if path.suffix == ".trail" or ".partial" in path.name]
+
+
+def test_workers_stay_and_errors_come_back_as_they_were(machines: Machines) -> None:
+    assert len(set(map_in_processes(process_of, [0] * 12, 1, ray=machines.address))) <= 3
+    with pytest.raises(DataError, match=r"^five$"):
+        list(map_in_processes(process_of, range(8), 1, ray=machines.address))
+
+
+def test_a_file_that_kills_is_reported_once_and_the_others_are_done(
+    machines: Machines, folder: Path, monkeypatch, capsys
+) -> None:
+    here = predict(folder, "here")
+    monkeypatch.setattr(batch, "_denoise_pair_in_worker", denoise_or_die)
+    there = predict(folder, "poisoned", "--ray", machines.address)
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(errors) == 1
+    assert "3.wav: killed 2 workers" in errors[0]
+    assert there == {name: content for name, content in here.items() if name != "3.wav"}
+
+
+def test_another_version_is_one_line(machines: Machines, monkeypatch) -> None:
+    monkeypatch.setattr(audenoise, "__version__", "0.0.1")
+    with pytest.raises(AudenoiseError, match=r"has audenoise .* and this machine 0\.0\.1"):
+        list(map_in_processes(process_of, [1], 1, ray=machines.address))
+
+
+def test_what_a_lost_machine_did_is_done_again(machines: Machines, folder: Path, monkeypatch) -> None:
+    here = predict(folder, "here")
+    monkeypatch.setattr(batch, "_denoise_pair_in_worker", denoise_slowly)
+
+    def lose() -> None:
+        while len(list((folder / "lost").glob("*.wav"))) < 2:
+            time.sleep(0.05)
+        machines.lose_second()
+
+    thread = threading.Thread(target=lose)
+    thread.start()
+    try:
+        assert predict(folder, "lost", "--ray", machines.address) == here
+    finally:
+        thread.join()
+    assert ray.is_initialized() is False

@@ -1,0 +1,168 @@
+"""A published enhancer: the graph, seams, rates, channels, files and the command."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import soundfile
+from enhancer_specs import RATE, tiny
+from model_folders import gain_model
+from recordings import hiss, voice
+
+from audenoise.audio import read_audio, resample
+from audenoise.cli import main
+from audenoise.enhancer import Enhancer, frame_features
+from audenoise.enhancing.publishing import publish_enhancer
+from audenoise.enhancing.runs import prepare_enhancer_run
+from audenoise.enhancing.sides import signal_transform
+from audenoise.architectures.enhancer import build_generator
+from audenoise.errors import ModelError, SignalError
+from audenoise.layers import ops, to_numpy
+from audenoise.presets import load_preset
+
+
+def trained(run: Path, spec) -> keras.Model:
+    """A run folder whose generator does something."""
+    keras.utils.set_random_seed(5)
+    generator = build_generator(spec)
+    rng = np.random.default_rng(0)
+    for name in ("mel_change", "mask", "phase"):
+        layer = generator.get_layer(name)
+        layer.kernel.assign(rng.normal(0, 0.3, layer.kernel.shape))
+        layer.bias.assign(rng.normal(0, 0.3, layer.bias.shape))
+    state = prepare_enhancer_run(run, spec, resume=False)
+    state.epoch = state.best_epoch = 1
+    state.write(run)
+    generator.save_weights(run / "best.weights.h5")
+    return generator
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> tuple[Path, keras.Model]:
+    folder = tmp_path_factory.mktemp("published")
+    generator = trained(folder / "run", tiny())
+    target = folder / "model"
+    arguments = ["publish", str(folder / "run"), str(target), "--licence", "MIT", "--data", "made up"]
+    assert main(arguments) == 0
+    return target, generator
+
+
+@pytest.fixture(scope="module")
+def enhancer(published) -> Enhancer:
+    return Enhancer.from_preset(published[0])
+
+
+def test_the_model_folder_says_what_it_is(published) -> None:
+    preset = load_preset(published[0])
+    preset.verify()
+    assert sorted(preset.files) == ["model.onnx", "model.weights.h5", "spec.yaml"]
+    assert preset.metadata["kind"] == "enhancer"
+    assert (preset.sample_rate, preset.context_left, preset.context_right) == (RATE, 3, 3)
+    assert preset.metadata["keras_onnx_difference"] < 1e-4
+
+
+def test_the_graph_does_what_the_network_does(published, enhancer: Enhancer) -> None:
+    spec, audio = tiny(), voice(0.5, RATE, seed=0)
+    transform = signal_transform(spec)
+    features = frame_features(audio, RATE, hop_length=32, win_length=128)
+    shown = {"spectrum": transform.stft(ops.convert_to_tensor(audio[None])), "conditioning": features[None]}
+    expected = to_numpy(transform.istft(published[1](shown)["spectrum"], audio.size))[0]
+    assert np.abs(expected - audio).max() > 0.05
+    np.testing.assert_allclose(enhancer.run(audio[:, None])[:, 0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("piece_s", [0.1, 0.37])
+def test_pieces_make_the_whole(enhancer: Enhancer, piece_s: float) -> None:
+    audio = np.stack([voice(2.0, RATE, seed=1), hiss(2.0, RATE, seed=2)], axis=1)[:-5]
+    whole = enhancer.run(audio)
+    stream = enhancer.stream(RATE, 2, piece_s=piece_s)
+    cuts = np.sort(np.random.default_rng(0).integers(0, len(audio), 30))
+    parts = [stream.process(block) for block in np.split(audio, cuts)]
+    assert sum(map(len, parts)) > len(audio) / 2  # it comes out on the way
+    pieces = np.concatenate([*parts, stream.flush()])
+    np.testing.assert_allclose(pieces, whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("sample_rate", [1000, RATE, 11025, 44100])
+@pytest.mark.parametrize("n_samples", [1, 7, 3000])
+def test_any_rate_and_length(enhancer: Enhancer, sample_rate: int, n_samples: int) -> None:
+    audio = hiss(n_samples / sample_rate, sample_rate, seed=0)
+    assert enhancer.enhance(audio, sample_rate, output_rate=sample_rate).shape == audio.shape
+    made = enhancer.enhance(np.stack([audio, audio], axis=1), sample_rate)
+    assert made.shape == (int(n_samples * RATE / sample_rate + 0.5), 2)
+    np.testing.assert_allclose(made[:, 0], made[:, 1], atol=1e-6)
+
+
+def test_amount_goes_from_what_came_in_to_what_is_made_of_it(enhancer: Enhancer) -> None:
+    audio = voice(1.0, RATE, seed=3)
+    none, half, full = (enhancer.enhance(audio, RATE, amount=amount) for amount in (0.0, 0.5, 1.0))
+    np.testing.assert_array_equal(none, audio)
+    np.testing.assert_allclose(half, (audio + full) / 2, atol=1e-6)
+    assert not enhancer.enhance(np.zeros(4000, np.float32), RATE).any()
+    ints = np.round(audio * 2**15).astype(np.int16)
+    same = enhancer.enhance((ints / 2**15).astype(np.float32), RATE)
+    np.testing.assert_array_equal(enhancer.enhance(ints, RATE), same)
+
+
+def test_what_cannot_be_enhanced_is_one_line(enhancer: Enhancer, published, tmp_path: Path) -> None:
+    for audio, message in (
+        (np.zeros(0, np.float32), "at least one sample"),
+        (np.array([0, np.nan], np.float32), "sample 1 is NaN"),
+        (np.zeros((2, 2, 2)), r"\(samples,\) or"),
+    ):
+        with pytest.raises(SignalError, match=message):
+            enhancer.enhance(audio, RATE)
+    with pytest.raises(SignalError, match="amount must be from 0 to 1"):
+        enhancer.enhance(np.zeros(9, np.float32), RATE, amount=2)
+    with pytest.raises(SignalError, match="output_rate must be a whole number"):
+        enhancer.enhance(np.zeros(9, np.float32), RATE, output_rate=10)
+    gain_model(tmp_path / "denoiser")
+    with pytest.raises(ModelError, match="is no enhancer's; use `audenoise predict`"):
+        Enhancer.from_preset(tmp_path / "denoiser")
+    with pytest.raises(ModelError, match="model: exists already; add --overwrite"):
+        publish_enhancer(published[0].parent / "run", published[0], description="", licence="", data=[])
+
+
+def test_files_keep_their_names_channels_and_duration(published, tmp_path: Path, capsys) -> None:
+    source, model = tmp_path / "in", ["--model", str(published[0])]
+    (source / "deep").mkdir(parents=True)
+    stereo = np.stack([voice(1.3, 16000, seed=0), voice(1.3, 16000, seed=1)], axis=1)
+    soundfile.write(source / "stereo.flac", stereo, 16000)
+    soundfile.write(source / "deep/call.wav", voice(0.7, RATE, seed=2), RATE, subtype="ULAW")
+    (source / "broken.wav").write_bytes(b"RIFF no")
+    command = ["enhance", str(source), "-o", str(tmp_path / "out"), *model, "--no-denoise"]
+    assert main(command) == 1
+    err = capsys.readouterr().err
+    assert "broken.wav" in err
+    assert "2 enhanced, 0 kept, 1 failed" in err
+    made, rate = read_audio(tmp_path / "out/stereo.flac")
+    assert (made.shape, rate) == ((round(1.3 * RATE), 2), RATE)
+    stored, _ = read_audio(source / "stereo.flac")
+    expected = Enhancer.from_preset(published[0]).enhance(stored, 16000)
+    np.testing.assert_allclose(made, np.clip(expected, -1, 1), atol=2e-3)
+    assert soundfile.info(tmp_path / "out/deep/call.wav").subtype == "PCM_16"
+    (source / "broken.wav").unlink()
+    assert main(command) == 0
+    assert "kept existing" in capsys.readouterr().err
+
+
+def test_a_recording_is_denoised_first_and_comes_out_at_the_rate_that_is_asked_for(
+    published, tmp_path: Path, capsys
+) -> None:
+    gain_model(tmp_path / "half", 0.5)
+    audio = voice(1.0, 16000, seed=4)
+    soundfile.write(tmp_path / "in.wav", audio, 16000, subtype="FLOAT")
+    command = ["enhance", str(tmp_path / "in.wav"), "-o", str(tmp_path / "out.wav"), "--model", str(published[0])]
+    options = ["--denoiser", str(tmp_path / "half"), "--amount", "0", "--sample-rate", "16000"]
+    assert main([*command, *options]) == 0
+    made, rate = read_audio(tmp_path / "out.wav")
+    assert rate == 16000
+    expected = resample(resample(0.5 * audio, 16000, RATE), RATE, 16000)
+    np.testing.assert_allclose(made[:, 0], expected, atol=1e-4)
+    assert main(command) == 1
+    assert "kept existing" in capsys.readouterr().err
+    assert main([*command, "--model", str(tmp_path / "half"), "--overwrite"]) == 1
+    assert "is no enhancer's" in capsys.readouterr().err
+    assert json.loads((published[0] / "metadata.json").read_text())["data"] == ["made up"]

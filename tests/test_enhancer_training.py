@@ -1,0 +1,273 @@
+"""Training an enhancer: learning, killing and resuming, the referee, pairs, and the command."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+from enhancer_specs import RATE, TINY, pair_batch, pair_batches, tiny
+from recordings import hiss, voice
+
+from audenoise.audio import read_audio
+from audenoise.bandwidth import speech_bandwidth_hz
+from audenoise.cli import main
+from audenoise.corpus import TrainingFolders
+from audenoise.enhancer_pairs import PairBatch, make_pairs
+from audenoise.enhancing.judging import Referee
+from audenoise.enhancing.runs import averaged, load_game, prepare_enhancer_run, start_from
+from audenoise.enhancing.sides import Game
+from audenoise.enhancing.training import fit_enhancer
+from audenoise.errors import DataError, TrainingError
+from audenoise.layers import to_numpy
+from audenoise.mixtures import MixtureStream
+from audenoise.run_folders import RunState
+from audenoise.specs.enhancer import dump_enhancer_spec
+
+
+@pytest.fixture(scope="module", autouse=True)
+def step_by_step() -> Iterator[None]:
+    """Compiling a step takes longer than running it as often as here."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def validation(spec):
+    return pair_batch(10**6, spec, n_samples=2400)
+
+
+def fit(run: Path, spec, batches, *, resume: bool = False, **others):
+    state = prepare_enhancer_run(run, spec, resume=resume)
+    fit_enhancer(spec, batches, validation(spec), run=run, state=state, **others)
+    return state
+
+
+def contents(run: Path, spec) -> list[np.ndarray]:
+    """All weights and all that the optimizers remember."""
+    game = Game(spec)
+    load_game(game, run, RunState.read(run))
+    parts = (game, game.generator_optimizer, game.discriminator_optimizer)
+    return [to_numpy(variable) for part in parts for variable in part.variables]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("enhancer") / "run"
+    fit(run, tiny(), pair_batches(tiny()))
+    return run
+
+
+def test_a_run_leaves_weights_a_log_and_examples(finished: Path) -> None:
+    names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
+    examples = {f"examples/epoch-2/1{end}" for end in (".png", "-degraded.wav", "-enhanced.wav", "-target.wav")}
+    kept = {"best.weights.h5", "last-2.weights.h5", "log.csv", "spec.yaml", "state.json"}
+    assert names == examples | kept
+    header, *rows = (finished / "log.csv").read_text().splitlines()
+    columns = {"mel", "output_mel", "stft", "complex", "phase", "pitch", "residual", "adversarial"}
+    columns |= {"feature_matching", "discriminator_loss", "discriminator_accuracy", "discriminator_gap"}
+    assert columns | {"val_spectral_distance", "val_mel_distance"} <= set(header.split(","))
+    assert len(rows) == 2
+    # The discriminators joined in the second epoch.
+    assert rows[0].split(",")[header.split(",").index("discriminator_loss")] == ""
+    enhanced, rate = read_audio(finished / "examples/epoch-2/1-enhanced.wav")
+    assert (enhanced.shape, rate) == ((2400, 1), RATE)
+
+
+def test_a_killed_run_goes_on_exactly_where_it_was(finished: Path, tmp_path: Path) -> None:
+    spec = tiny()
+
+    def dies() -> Iterator[PairBatch]:
+        yield from itertools.islice(pair_batches(spec), 3)
+        raise RuntimeError("killed")
+
+    run = tmp_path / "run"
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(run, spec, dies())
+    assert RunState.read(run).epoch == 1
+    state = fit(run, spec, pair_batches(spec, 1), resume=True)
+    assert state.epoch == 2
+    for one, other in zip(contents(run, spec), contents(finished, spec), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    assert [path.name for path in run.glob("last-*")] == ["last-2.weights.h5"]
+
+
+def test_the_loss_falls_and_the_output_comes_nearer(tmp_path: Path) -> None:
+    tf.config.run_functions_eagerly(False)
+    try:
+        _learns(tmp_path)
+    finally:
+        tf.config.run_functions_eagerly(True)
+
+
+def _learns(tmp_path: Path) -> None:
+    spec = tiny(
+        schedule={"adversarial_from_step": 1000},
+        training={"epochs": 2, "steps_per_epoch": 20, "learning_rate": 1e-2, "examples_every": 0},
+    )
+    fit(tmp_path, spec, pair_batches(spec))
+    game, pairs = Game(spec), pair_batch(5, spec)
+    game.generator.load_weights(tmp_path / "best.weights.h5")
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    losses = [float(line.split(",")[lines[0].split(",").index("loss")]) for line in lines[1:]]
+    assert losses[1] < 0.8 * losses[0]
+    found = game.generator_side.terms(pairs.inputs(), pairs.targets(), game.generator_side(pairs.inputs()))
+    idle = Game(spec)
+    before = idle.generator_side.terms(pairs.inputs(), pairs.targets(), idle.generator_side(pairs.inputs()))
+    for name in ("mel", "output_mel", "stft"):
+        assert float(found[name]) < 0.75 * float(before[name])
+
+
+def test_fine_tuning_starts_from_both_sides_or_from_a_generator(finished: Path, tmp_path: Path) -> None:
+    game, stored = Game(tiny()), contents(finished, tiny())
+    start_from(game, finished)
+    for one, other in zip([to_numpy(v) for v in game.variables], stored, strict=False):
+        np.testing.assert_array_equal(one, other)
+    for optimizer in (game.generator_optimizer, game.discriminator_optimizer):
+        assert int(to_numpy(optimizer.iterations)) == 0
+        moments = [v for v in optimizer.variables if "momentum" in v.path or "velocity" in v.path]
+        assert moments
+        assert not any(to_numpy(moment).any() for moment in moments)
+    weights = [to_numpy(v) for v in game.generator.trainable_variables]
+    with averaged(game):
+        for one, other in zip(weights, game.generator.trainable_variables, strict=True):
+            np.testing.assert_array_equal(one, to_numpy(other))
+    alone = Game(tiny())
+    start_from(alone, finished / "best.weights.h5")
+    with pytest.raises(TrainingError, match=r"best\.weights\.h5: weights don't fit the spec"):
+        start_from(Game(tiny(generator={"channels": 13})), finished / "best.weights.h5")
+    prepare_enhancer_run(tmp_path, tiny(), resume=False)
+    with pytest.raises(TrainingError, match="has no finished epoch"):
+        start_from(alone, tmp_path)
+
+
+def test_runs_are_not_mixed_up(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="holds a run already; add --resume"):
+        prepare_enhancer_run(finished, tiny(), resume=False)
+    with pytest.raises(TrainingError, match="differs from the given spec in its networks"):
+        prepare_enhancer_run(finished, tiny(generator={"channels": 13}), resume=True)
+    with pytest.raises(TrainingError, match="holds no run to resume"):
+        prepare_enhancer_run(tmp_path, tiny(), resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_with_a_word(tmp_path: Path) -> None:
+    spec = tiny()
+
+    def poisoned() -> Iterator[PairBatch]:
+        for batch in pair_batches(spec):
+            yield batch._replace(target=batch.target * np.float32(np.nan))
+
+    with pytest.raises(TrainingError, match=r"the generator's loss is not a number: lower training\.learning_rate"):
+        fit(tmp_path, spec, poisoned())
+    assert not list(tmp_path.glob("*.h5"))
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "gap", "message"),
+    [(0.999, 0.9, "the discriminators have won: 99.9 %"), (0.5, 0.001, "the generator has won: for 2 epochs")],
+)
+def test_a_game_that_is_over_stops_with_a_word(accuracy: float, gap: float, message: str) -> None:
+    referee = Referee(2)
+    over = {"discriminator_accuracy": accuracy, "discriminator_gap": gap}
+    referee.check_epoch({"loss": 1.0})
+    referee.check_epoch(over)
+    referee.check_epoch({"discriminator_accuracy": 0.8, "discriminator_gap": 0.3})
+    referee.check_epoch(over)
+    with pytest.raises(TrainingError, match=message) as caught:
+        referee.check_epoch(over)
+    assert "\n" not in str(caught.value)
+
+
+# --- bandwidth and pairs ------------------------------------------------------------------------------------
+
+
+def syllables(seconds: float, rate: int, *, seed: int, to_hz: float | None = None) -> np.ndarray:
+    """Bursts of noise up to a frequency."""
+    rng = np.random.default_rng(seed)
+    audio = 0.1 * rng.standard_normal(round(seconds * rate))
+    audio *= np.sin(2 * np.pi * 3 * np.arange(audio.size) / rate) > 0
+    if to_hz is not None:
+        spectrum = np.fft.rfft(audio)
+        spectrum[round(to_hz * seconds) :] = 0
+        audio = np.fft.irfft(spectrum, audio.size)
+    return audio.astype(np.float32)
+
+
+@pytest.mark.parametrize("to_hz", [4000.0, 9700.0, 20000.0])
+def test_bandwidth_is_that_of_the_speech(to_hz: float) -> None:
+    audio = np.round(syllables(2, 48000, seed=0, to_hz=to_hz) * 2**15) / 2**15
+    assert to_hz <= speech_bandwidth_hz(audio, 48000) <= to_hz + 500
+    with_hiss = audio + 0.01 * hiss(2, 48000, seed=1)
+    assert speech_bandwidth_hz(with_hiss, 48000) == speech_bandwidth_hz(audio, 48000)
+    assert speech_bandwidth_hz(np.zeros(48000, np.float32), 48000) == 0
+    assert speech_bandwidth_hz(audio[:3000], 48000) == 0
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """Speech with a full band, with half a band, and at half the rate; and noise."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for name in ("clean", "noise"):
+        (folder / name).mkdir()
+    for i in range(3):
+        soundfile.write(folder / f"clean/full{i}.wav", syllables(2, RATE, seed=i), RATE)
+    soundfile.write(folder / "clean/half.wav", syllables(2, RATE, seed=7, to_hz=1800), RATE)
+    soundfile.write(folder / "clean/low.wav", voice(2, 4000, seed=8), 4000)
+    for i in range(2):
+        soundfile.write(folder / f"noise/{i}.wav", hiss(1, RATE, seed=20 + i), RATE)
+    return folder
+
+
+def test_only_full_bands_are_targets_and_pairs_depend_on_their_number_alone(corpus: Path, tmp_path: Path) -> None:
+    spec = tiny(pairs={"min_bandwidth_hz": 3500, "untouched": 0})
+    folders = TrainingFolders((corpus / "clean",), (corpus / "noise",))
+    pairs = make_pairs(spec, folders, cache=tmp_path, jobs=1)
+    text = "\n".join(pairs.skipped)
+    assert "low.wav: its rate of 4000 Hz leaves no room" in text
+    assert "1 recordings of" in text
+    assert pairs.train.speech.lengths.size + pairs.validation.speech.lengths.size == 3
+    stream = MixtureStream(pairs.train, batch_size=2, workers=1, first=1)
+    try:
+        other = next(stream)
+    finally:
+        stream.close()
+    batch = pairs.train.batch(1, 2)
+    for one, same in zip(batch, other, strict=True):
+        np.testing.assert_array_equal(one, same)
+    frames = -(-(800 + 128 - 32) // 32)
+    assert [part.shape for part in batch] == [(2, 800), (2, 800), (2, frames, 4), (2, frames, 2)]
+    # The upper half of the band is gone from the input, at 4 kHz, and there in the target.
+    upper = [np.abs(np.fft.rfft(part[0] * np.hanning(800)))[230:].mean() for part in batch[:2]]
+    assert upper[0] < 0.05 * upper[1]
+
+
+def test_some_inputs_are_left_as_they_are(corpus: Path, tmp_path: Path) -> None:
+    spec = tiny(pairs={"min_bandwidth_hz": 3500, "untouched": 1})
+    maker = make_pairs(spec, TrainingFolders((corpus / "clean",), ()), cache=tmp_path, jobs=1).train
+    degraded, target = maker.example(0)
+    np.testing.assert_array_equal(degraded, target)
+    with pytest.raises(DataError, match="no recording has speech up to 3900 Hz"):
+        too_much = tiny(pairs={"min_bandwidth_hz": 3900})
+        make_pairs(too_much, TrainingFolders((corpus / "clean/half.wav",), ()), cache=tmp_path, jobs=1)
+
+
+def test_the_command_trains_resumes_and_says_what_is_wrong(corpus: Path, tmp_path: Path, capsys) -> None:
+    spec = tmp_path / "tiny.yaml"
+    changed = tiny(pairs={"min_bandwidth_hz": 3500}, training={"epochs": 1, "steps_per_epoch": 1, "examples": 1})
+    spec.write_text(dump_enhancer_spec(changed))
+    run = tmp_path / "run"
+    common = ["train-enhancer", "--clean", str(corpus / "clean"), "--out", str(run), "--workers", "0"]
+    command = [*common, "--noise", str(corpus / "noise"), "--spec", str(spec)]
+    assert main(command) == 0
+    assert "epoch 1/1: loss" in capsys.readouterr().err
+    assert main(command) == 1
+    assert "holds a run already; add --resume" in capsys.readouterr().err
+    assert main([*common, "--noise", str(corpus / "noise"), "--resume", "--epochs", "2"]) == 0
+    assert "epoch 2/2: loss" in capsys.readouterr().err
+    assert json.loads((run / "state.json").read_text())["epoch"] == 2
+    assert main([*common, "--spec", "nowhere"]) == 1
+    assert "nowhere: no such spec file" in capsys.readouterr().err
+    assert TINY["training"]["epochs"] == 2
