@@ -39,9 +39,7 @@ def _report(line: str) -> None:
     show_default=True,
     help="Take the noise out first, or enhance the recording as it is.",
 )
-@click.option(
-    "--denoiser", metavar="NAME|FOLDER", help="The denoiser that does.  [default: standard]"
-)
+@click.option("--denoiser", metavar="NAME|FOLDER", help="The denoiser that does.  [default: standard]")
 @click.option(
     "--amount",
     type=click.FloatRange(0.0, 1.0),
@@ -123,7 +121,9 @@ def enhance(
     "speech does not reach the spec's pairs.min_bandwidth_hz are left out, as measured.",
     **_FOLDERS,
 )
-@click.option("--noise", help="Background noise, searched recursively.  [default: coloured noise]", **_FOLDERS)
+@click.option(
+    "--noise", help="Background noise, searched recursively.  [default: coloured noise]", **_FOLDERS
+)
 @click.option("--rir", help="Room impulse responses; simulated rooms are used besides.", **_FOLDERS)
 @click.option(
     "--valid-clean",

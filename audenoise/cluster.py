@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from typing import Any, TypeVar
 
 from audenoise.errors import AudenoiseError
@@ -17,6 +18,7 @@ ATTEMPTS = 2
 LOST_NODES = 5
 """Machines that may be lost under an item, which is not its fault."""
 _CONNECT_S = 5.0
+_START_S = 300
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -131,17 +133,21 @@ def _work(function: Callable[[Item], Result], item: Item, folder: str) -> Result
     return function(item)
 
 
-def _about() -> str:
-    from audenoise import __version__
-
-    return __version__
+def own_version() -> str:
+    """The version of the audenoise that is installed here."""
+    try:
+        return metadata.version("audenoise")
+    except metadata.PackageNotFoundError:
+        return "of a checkout"
 
 
 def _own(error: Any) -> BaseException:
-    """What the function raised."""
-    cause = error.cause
-    if isinstance(cause, ModuleNotFoundError):
-        return AudenoiseError(f"--ray: a machine of the cluster has no {cause.name}; install it there too")
+    """What the function raised, or in one line why a worker could not even begin."""
+    cause, text = error.cause, str(error.cause)
+    if missing := re.search(r"No module named '([^']+)'", text):
+        return AudenoiseError(f"--ray: a machine of the cluster has no {missing[1]}; install it there too")
+    if type(cause).__module__.startswith("ray."):
+        return AudenoiseError(f"--ray: a worker can't do this work ({' '.join(text.split())[-160:]})")
     return cause if isinstance(cause, Exception) else error
 
 
@@ -197,7 +203,7 @@ def _check_versions(ray: Any, address: str) -> None:
     """Every machine has this audenoise, or results would differ. Ray itself compares Ray's and Python's."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    mine, about = _about(), ray.remote(max_retries=0, num_cpus=0)(_about)
+    mine, about = own_version(), ray.remote(max_retries=0, num_cpus=0)(own_version)
     asked = {
         about.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -207,11 +213,11 @@ def _check_versions(ray: Any, address: str) -> None:
     }
     for reference, name in asked.items():
         try:
-            theirs = ray.get(reference, timeout=60)
+            theirs = ray.get(reference, timeout=_START_S)
         except ray.exceptions.RayTaskError as error:
             raise _own(error) from None
         except ray.exceptions.GetTimeoutError:
-            raise AudenoiseError(f"--ray {address}: {name} starts no worker within 60 s") from None
+            raise AudenoiseError(f"--ray {address}: {name} starts no worker within {_START_S} s") from None
         except ray.exceptions.RayError:
             continue  # this machine was just lost: others do its work
         if theirs != mine:

@@ -83,7 +83,9 @@ class Enhancer:
             raise ModelError(f"{preset.folder}: {METADATA_FILE}: is no enhancer's; use `audenoise predict`")
         sizes = preset.stft
         if sizes.win_length % (2 * sizes.hop_length):
-            raise ModelError(f"{preset.folder}: {METADATA_FILE}: stft.hop_length must go into half the window")
+            raise ModelError(
+                f"{preset.folder}: {METADATA_FILE}: stft.hop_length must go into half the window"
+            )
         options = ort.SessionOptions()
         options.intra_op_num_threads = min(2, os.cpu_count() or 1) if threads is None else threads
         options.inter_op_num_threads = 1
@@ -96,7 +98,11 @@ class Enhancer:
         names = {node.name for node in self._session.get_inputs()}
         bins = [node.shape[2] for node in self._session.get_inputs() if node.name == "spectrum"]
         outputs = [node.name for node in self._session.get_outputs()]
-        if bins != [sizes.n_fft // 2 + 1] or not names <= {"spectrum", "conditioning"} or outputs != ["enhanced"]:
+        if (
+            bins != [sizes.n_fft // 2 + 1]
+            or not names <= {"spectrum", "conditioning"}
+            or outputs != ["enhanced"]
+        ):
             raise ModelError(f"{self._where} is no enhancer's, or doesn't fit stft.n_fft in {METADATA_FILE}")
         self._conditioned = "conditioning" in names
         self._analysis = {

@@ -71,6 +71,7 @@ def enhance_file(
     tools: Tools,
     pair: FilePair,
     settings: EnhanceSettings,
+    *,
     on_progress: Callable[[float], object] | None = None,
 ) -> None:
     """Enhance one file, block by block, in memory that doesn't depend on its length.
@@ -99,8 +100,10 @@ def enhance_file(
             target.parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             raise AudioFileError(f"{target.parent}: is a file, not a folder; name another folder") from error
-        expected = None if info.n_samples is None else resampled_length(
-            info.n_samples, info.sample_rate, output_rate
+        expected = (
+            None
+            if info.n_samples is None
+            else resampled_length(info.n_samples, info.sample_rate, output_rate)
         )
         with AudioWriter(
             target,
@@ -186,7 +189,7 @@ def _enhance_pair(
 ) -> str | None:
     """Return None, or in one line what went wrong. Raises only what concerns all files."""
     try:
-        enhance_file(tools, pair, settings, on_progress)
+        enhance_file(tools, pair, settings, on_progress=on_progress)
     except AudenoiseError as error:
         if isinstance(error, AudioFileError) and _is_full(pair.target.parent):
             raise AudenoiseError(str(error)) from error
@@ -206,4 +209,3 @@ def _worker_tools(settings: EnhanceSettings) -> Tools:
 
 def _enhance_in_worker(settings: EnhanceSettings, pair: FilePair) -> str | None:
     return _enhance_pair(_worker_tools(settings), pair, settings)
-

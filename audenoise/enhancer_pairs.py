@@ -109,9 +109,7 @@ class PairMaker:
             if length >= n:
                 piece = self._cut(kind, pool, index, int(rng.integers(length - n + 1)), n)
             elif kind == "noise":
-                piece = loop_to_length(
-                    self._cut(kind, pool, index, 0, length), n, int(rng.integers(length))
-                )
+                piece = loop_to_length(self._cut(kind, pool, index, 0, length), n, int(rng.integers(length)))
             else:
                 before = int(rng.integers(n - length + 1))
                 piece = np.pad(self._cut(kind, pool, index, 0, length), (before, n - length - before))
@@ -150,9 +148,7 @@ class PairMaker:
         """Pairs number·size … number·size + size - 1, with their conditioning."""
         pairs = [self.example(number * size + i) for i in range(size)]
         sizes = {"hop_length": self.spec.stft.hop_length, "win_length": self.spec.stft.window_samples}
-        features = [
-            [frame_features(part, self.spec.sample_rate, **sizes) for part in pair] for pair in pairs
-        ]
+        features = [[frame_features(part, self.spec.sample_rate, **sizes) for part in pair] for pair in pairs]
         return PairBatch(
             np.stack([degraded for degraded, _ in pairs]),
             np.stack([target for _, target in pairs]),

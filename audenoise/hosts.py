@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from audenoise import __version__
+from audenoise.cluster import own_version
 from audenoise.errors import TrainingError
 
 PATIENCE_S = 60.0
@@ -86,7 +86,7 @@ def join(hosts: Hosts, *, patience_s: float = PATIENCE_S) -> None:
         import jax
     except ImportError:
         raise TrainingError("--hosts needs JAX: pip install 'audenoise[jax]'") from None
-    versions = f"audenoise {__version__}, jax {jax.__version__}"
+    versions = f"audenoise {own_version()}, jax {jax.__version__}"
     # JAX itself ends the process when hosts don't come, without a word that could be caught.
     here = (_await_others if hosts.number == 0 else _report_to_first)(hosts, versions, patience_s)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -128,9 +128,10 @@ def _await_others(hosts: Hosts, versions: str, patience_s: float) -> str:
                 server.settimeout(max(0.01, until - time.monotonic()))
                 visitor = stack.enter_context(server.accept()[0])
             except TimeoutError:
+                names = ", ".join(map(str, missing))
                 raise TrainingError(
-                    f"--coordinator {hosts.coordinator}: host {', '.join(map(str, missing))} of {hosts.count} did "
-                    f"not come within {patience_s:.0f} s"
+                    f"--coordinator {hosts.coordinator}: host {names} of {hosts.count} did not come within "
+                    f"{patience_s:.0f} s"
                 ) from None
             said = _heard(visitor, _SECONDS_TO_SPEAK).split("/")
             if len(said) != 4 or said[0] != _GREETING or not said[1].isdigit():

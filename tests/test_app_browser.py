@@ -54,20 +54,24 @@ def give(page: Any, *files: dict[str, Any]) -> None:
 
 
 def heard_level(page: Any) -> float:
-    time.sleep(0.7)  # past the cross-fade and the analyser's window of half a second
-    return page.evaluate("heardLevel()")
+    """The highest of some readings: a busy machine leaves gaps. Right from one level to a louder one."""
+    readings = []
+    for _ in range(12):
+        time.sleep(0.15)  # in all, past the cross-fade and the analyser's window of half a second
+        readings.append(page.evaluate("heardLevel()"))
+    return max(readings)
 
 
 def test_upload_denoise_play_switch_and_download(server: AppServer, chromium: Any) -> None:
-    file = upload_of("my talk.wav")
+    file = upload_of("my talk.wav", 20.0)
     with visitor(chromium, server.address) as page:
         give(page, file)
         page.click("#play")
         page.locator("#play:has-text('Pause')").wait_for()
         after = heard_level(page)
-        at = clock(page)
+        at, began = clock(page), time.monotonic()
         page.keyboard.press("b")
-        assert 0 <= clock(page) - at < 0.5  # the place isn't lost
+        assert 0 <= clock(page) - at <= time.monotonic() - began + 0.2  # the place isn't lost
         before = heard_level(page)
         assert after > 1e-5
         assert before / after == pytest.approx(4.0, rel=0.15)  # the model halves: a quarter of the power
@@ -79,7 +83,7 @@ def test_upload_denoise_play_switch_and_download(server: AppServer, chromium: An
         page.locator("#pictures:not([hidden])").wait_for()
         panel = page.locator("#heads > div").nth(1)
         panel.click(position={"x": 0.75 * panel.bounding_box()["width"], "y": 9})
-        assert clock(page) == pytest.approx(3.0, abs=0.11)
+        assert clock(page) == pytest.approx(15.0, abs=0.11)
 
         with page.expect_download() as download:
             page.click("#download")
@@ -95,12 +99,12 @@ def test_upload_denoise_play_switch_and_download(server: AppServer, chromium: An
         with page.expect_download() as download:
             page.click("#download")
         assert not soundfile.read(download.value.path(), dtype="int16")[0].any()
-    # Closing the page removes the recordings.
-    for _ in range(200):
-        if not list(server.folder.iterdir()):
-            break
-        time.sleep(0.05)
-    assert list(server.folder.iterdir()) == []
+        page.close(run_before_unload=True)  # as a person does, with what the page does at its end
+        for _ in range(200):
+            if not list(server.folder.iterdir()):
+                break
+            time.sleep(0.05)
+        assert list(server.folder.iterdir()) == []
 
 
 def clock(page: Any) -> float:

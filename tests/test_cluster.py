@@ -14,8 +14,7 @@ import soundfile
 from model_folders import gain_model
 from recordings import hiss, voice, write_corpus
 
-import audenoise
-from audenoise import batch
+from audenoise import batch, cluster
 from audenoise.cli import main
 from audenoise.datasets import DatasetInfo, building
 from audenoise.errors import AudenoiseError, DataError
@@ -186,7 +185,7 @@ def test_a_file_that_kills_is_reported_once_and_the_others_are_done(
 
 
 def test_another_version_is_one_line(machines: Machines, monkeypatch) -> None:
-    monkeypatch.setattr(audenoise, "__version__", "0.0.1")
+    monkeypatch.setattr(cluster.metadata, "version", lambda name: "0.0.1")
     with pytest.raises(AudenoiseError, match=r"has audenoise .* and this machine 0\.0\.1"):
         list(map_in_processes(process_of, [1], 1, ray=machines.address))
 
@@ -195,9 +194,11 @@ def test_what_a_lost_machine_did_is_done_again(machines: Machines, folder: Path,
     here = predict(folder, "here")
     monkeypatch.setattr(batch, "_denoise_pair_in_worker", denoise_slowly)
 
+    over = threading.Event()
+
     def lose() -> None:
-        while len(list((folder / "lost").glob("*.wav"))) < 2:
-            time.sleep(0.05)
+        while len(list((folder / "lost").glob("*.wav"))) < 2 and not over.wait(0.05):
+            pass
         machines.lose_second()
 
     thread = threading.Thread(target=lose)
@@ -205,5 +206,6 @@ def test_what_a_lost_machine_did_is_done_again(machines: Machines, folder: Path,
     try:
         assert predict(folder, "lost", "--ray", machines.address) == here
     finally:
+        over.set()
         thread.join()
     assert ray.is_initialized() is False

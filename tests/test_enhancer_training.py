@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,9 @@ def finished(tmp_path_factory) -> Path:
 
 def test_a_run_leaves_weights_a_log_and_examples(finished: Path) -> None:
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
-    examples = {f"examples/epoch-2/1{end}" for end in (".png", "-degraded.wav", "-enhanced.wav", "-target.wav")}
+    examples = {
+        f"examples/epoch-2/1{end}" for end in (".png", "-degraded.wav", "-enhanced.wav", "-target.wav")
+    }
     kept = {"best.weights.h5", "last-2.weights.h5", "log.csv", "spec.yaml", "state.json"}
     assert names == examples | kept
     header, *rows = (finished / "log.csv").read_text().splitlines()
@@ -160,14 +163,19 @@ def test_a_loss_that_is_no_number_stops_with_a_word(tmp_path: Path) -> None:
         for batch in pair_batches(spec):
             yield batch._replace(target=batch.target * np.float32(np.nan))
 
-    with pytest.raises(TrainingError, match=r"the generator's loss is not a number: lower training\.learning_rate"):
+    with pytest.raises(
+        TrainingError, match=r"the loss of the generator is not a number: lower training\.learning_rate"
+    ):
         fit(tmp_path, spec, poisoned())
     assert not list(tmp_path.glob("*.h5"))
 
 
 @pytest.mark.parametrize(
     ("accuracy", "gap", "message"),
-    [(0.999, 0.9, "the discriminators have won: 99.9 %"), (0.5, 0.001, "the generator has won: for 2 epochs")],
+    [
+        (0.999, 0.9, "the discriminators have won: 99.9 %"),
+        (0.5, 0.001, "the generator has won: for 2 epochs"),
+    ],
 )
 def test_a_game_that_is_over_stops_with_a_word(accuracy: float, gap: float, message: str) -> None:
     referee = Referee(2)
@@ -221,7 +229,9 @@ def corpus(tmp_path_factory) -> Path:
     return folder
 
 
-def test_only_full_bands_are_targets_and_pairs_depend_on_their_number_alone(corpus: Path, tmp_path: Path) -> None:
+def test_only_full_bands_are_targets_and_pairs_depend_on_their_number_alone(
+    corpus: Path, tmp_path: Path
+) -> None:
     spec = tiny(pairs={"min_bandwidth_hz": 3500, "untouched": 0})
     folders = TrainingFolders((corpus / "clean",), (corpus / "noise",))
     pairs = make_pairs(spec, folders, cache=tmp_path, jobs=1)
@@ -229,7 +239,8 @@ def test_only_full_bands_are_targets_and_pairs_depend_on_their_number_alone(corp
     assert "low.wav: its rate of 4000 Hz leaves no room" in text
     assert "1 recordings of" in text
     assert pairs.train.speech.lengths.size + pairs.validation.speech.lengths.size == 3
-    stream = MixtureStream(pairs.train, batch_size=2, workers=1, first=1)
+    source: Any = pairs.train
+    stream: Any = MixtureStream(source, batch_size=2, workers=1, first=1)
     try:
         other = next(stream)
     finally:
@@ -249,14 +260,16 @@ def test_some_inputs_are_left_as_they_are(corpus: Path, tmp_path: Path) -> None:
     maker = make_pairs(spec, TrainingFolders((corpus / "clean",), ()), cache=tmp_path, jobs=1).train
     degraded, target = maker.example(0)
     np.testing.assert_array_equal(degraded, target)
+    too_much = tiny(pairs={"min_bandwidth_hz": 3900})
     with pytest.raises(DataError, match="no recording has speech up to 3900 Hz"):
-        too_much = tiny(pairs={"min_bandwidth_hz": 3900})
         make_pairs(too_much, TrainingFolders((corpus / "clean/half.wav",), ()), cache=tmp_path, jobs=1)
 
 
 def test_the_command_trains_resumes_and_says_what_is_wrong(corpus: Path, tmp_path: Path, capsys) -> None:
     spec = tmp_path / "tiny.yaml"
-    changed = tiny(pairs={"min_bandwidth_hz": 3500}, training={"epochs": 1, "steps_per_epoch": 1, "examples": 1})
+    changed = tiny(
+        pairs={"min_bandwidth_hz": 3500}, training={"epochs": 1, "steps_per_epoch": 1, "examples": 1}
+    )
     spec.write_text(dump_enhancer_spec(changed))
     run = tmp_path / "run"
     common = ["train-enhancer", "--clean", str(corpus / "clean"), "--out", str(run), "--workers", "0"]

@@ -31,8 +31,8 @@ CHECKOUT = Path(__file__).parents[1]
 #   cli    what plain may, click and cli rooms, so that --help starts at once
 RANKS: list[tuple[str, str]] = [
     ("plain", "errors interrupts"),
-    ("plain", "cluster hosts html_pages keras_loading locks"),
-    ("plain", "workers"),
+    ("plain", "cluster html_pages keras_loading locks"),
+    ("plain", "hosts workers"),
     ("numpy", "array_types specs"),
     ("numpy", "audio spectral mixing metrics spaces"),
     ("numpy", "degradation conditioning"),

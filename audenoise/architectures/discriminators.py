@@ -89,9 +89,7 @@ class SpectrumDiscriminator(_Discriminator):
     The phase is shown as its cosine and sine, which have no jumps.
     """
 
-    def __init__(
-        self, n_fft: int, hop_length: int, *, kind: str, spec: DiscriminatorsSpec, **kwargs: Any
-    ):
+    def __init__(self, n_fft: int, hop_length: int, *, kind: str, spec: DiscriminatorsSpec, **kwargs: Any):
         widths = [min(spec.spectrum_channels * 2 ** (i // 2), spec.max_channels) for i in range(5)]
         shapes = (((3, 9), (1, 1)), ((3, 9), (1, 2)), ((3, 9), (1, 2)), ((3, 9), (1, 2)), ((3, 3), (1, 1)))
         stack = [

@@ -1,5 +1,6 @@
 # Keras annotates its operations for every backend at once, which no checker can follow.
-# pyright: reportOptionalSubscript=false, reportAttributeAccessIssue=false
+# pyright: reportOptionalSubscript=false, reportAttributeAccessIssue=false, reportOptionalOperand=false
+# pyright: reportOptionalMemberAccess=false
 """The enhancer's generator: a convolutional network over frames, from one spectrum to another.
 
 Blocks of a ConvNeXt over frames, as in Vocos (Siuzdak 2024), predict the enhanced mel first, which is
@@ -22,7 +23,7 @@ CONDITIONING_COLUMNS = 4
 """Of `audenoise.conditioning`: pitch in octaves, voicing, onset strength, loudness."""
 
 
-def _small(stddev: float = 0.02) -> keras.initializers.Initializer:
+def _small(stddev: float = 0.02) -> Any:
     """A new one for each layer: the same one would give all of them the same weights."""
     return keras.initializers.TruncatedNormal(stddev=stddev)
 

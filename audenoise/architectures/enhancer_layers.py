@@ -35,7 +35,7 @@ def band_weights(*, sample_rate: int, n_fft: int, bands: int) -> np.ndarray:
 
 
 def band_interpolation(weights: np.ndarray) -> np.ndarray:
-    """From bands back to bins, straight lines between the centres: (bands, bins) float32; columns sum to one."""
+    """From bands back to bins, straight lines between centres: (bands, bins), columns sum to one."""
     bins, bands = weights.shape
     centres = (np.arange(bins)[:, None] * weights).sum(axis=0)
     rows = [np.interp(np.arange(bins), centres, row) for row in np.eye(bands)]

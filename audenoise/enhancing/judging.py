@@ -121,7 +121,8 @@ class Referee:
         if not np.isfinite(logs["loss"]):
             key = "training.learning_rate" if side == "generator" else "training.discriminator_learning_rate"
             raise TrainingError(
-                f"the {side}'s loss is not a number: lower {key} or training.clip_norm, and go on with --resume"
+                f"the loss of the {side} is not a number: lower {key} or training.clip_norm, and go on with "
+                "--resume"
             )
 
     def check_epoch(self, logs: Mapping[str, float]) -> None:

@@ -1,5 +1,5 @@
 # Keras annotates its operations for every backend at once, which no checker can follow.
-# pyright: reportAttributeAccessIssue=false
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
 """The generator as an ONNX graph, without the heads of its auxiliary tasks.
 
 Layers that denoisers have too are written by the translators of `audenoise.onnx_export`; here are those of

@@ -1,5 +1,5 @@
 # Keras annotates its operations for every backend at once, which no checker can follow.
-# pyright: reportAttributeAccessIssue=false
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
 """From a training run to a model folder that `audenoise enhance` can use."""
 
 import datetime

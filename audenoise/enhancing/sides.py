@@ -1,5 +1,6 @@
 # Keras annotates its operations for every backend at once, which no checker can follow.
 # pyright: reportOptionalOperand=false, reportArgumentType=false, reportIncompatibleMethodOverride=false
+# pyright: reportOptionalSubscript=false
 """The two sides of the game as Keras models: each trains its own half and looks at the other's.
 
 Both hold generator and discriminators. Which variables are trained is said by the properties that Keras asks

@@ -24,14 +24,12 @@ from audenoise.enhancing.runs import (
     save_weights,
     start_from,
 )
-from audenoise.enhancing.sides import Game
+from audenoise.enhancing.sides import ADVERSARIAL_TERMS, Game
 from audenoise.errors import TrainingError
 from audenoise.mixtures import MixtureStream
 from audenoise.run_folders import RunState, held
 from audenoise.specs.enhancer import EnhancerSpec
 from audenoise.training_log import LogTable
-
-_CHECK_EVERY = 20
 
 
 def play_epoch(
@@ -44,29 +42,35 @@ def play_epoch(
     """
     recipe = spec.training
     generator, discriminators = game.generator_side, game.discriminator_side
-    for side in (generator, discriminators):
-        side.reset_metrics()
-    ours: dict[str, float] = {}
-    theirs: dict[str, float] = {}
+    sums: dict[str, float] = {}
+    n_adversarial = 0
     waited, first = getattr(batches, "waited_s", 0.0), time.perf_counter()
     for step in range(epoch * recipe.steps_per_epoch, (epoch + 1) * recipe.steps_per_epoch):
         batch = next(batches)
-        inputs, targets = batch.inputs(), batch.targets()
         adversarial = step >= spec.schedule.adversarial_from_step
         generator.play(adversarial)
         if adversarial:
-            theirs = discriminators.train_on_batch(inputs, targets, return_dict=True)
-        ours = generator.train_on_batch(inputs, targets, return_dict=True)
-        if step % _CHECK_EVERY == 0 or (step + 1) % recipe.steps_per_epoch == 0:
-            referee.check_step(ours, "generator")
-            if adversarial:
-                referee.check_step(theirs, "discriminators")
+            _take_step(discriminators, batch, "discriminator", sums, referee)
+        _take_step(generator, batch, "generator", sums, referee)
+        n_adversarial += adversarial
     elapsed = max(time.perf_counter() - first, 1e-9)
-    unused = set() if generator.adversarial else {"adversarial", "feature_matching"}
-    logs = {name: float(value) for name, value in ours.items() if name not in unused}
-    logs |= {f"discriminator_{name}": float(value) for name, value in theirs.items()}
+    logs = {}
+    for name, total in sums.items():
+        with_both = name.startswith("discriminator_") or name in ADVERSARIAL_TERMS
+        if not with_both or n_adversarial:
+            logs[name] = total / (n_adversarial if with_both else recipe.steps_per_epoch)
     logs["data_wait"] = min(1.0, (getattr(batches, "waited_s", 0.0) - waited) / elapsed)
     return logs
+
+
+def _take_step(side: Any, batch: PairBatch, name: str, sums: dict[str, float], referee: Referee) -> None:
+    """One step of one side; what it brought is added to the sums of the epoch."""
+    side.reset_metrics()
+    logs = side.train_on_batch(batch.inputs(), batch.targets(), return_dict=True)
+    referee.check_step(logs, name)
+    prefix = "" if name == "generator" else "discriminator_"
+    for key, value in logs.items():
+        sums[prefix + key] = sums.get(prefix + key, 0.0) + float(value)
 
 
 def fit_enhancer(
@@ -227,8 +231,9 @@ def train_enhancer(
         _report_skipped(pairs.skipped, report)
         report(f"training on {pairs.train.speech.seconds / 60:.1f} min of full-band speech")
         validation = pairs.validation.batch(0, spec.training.validation_pairs)
+        source_of_pairs: Any = pairs.train
         stream: Any = MixtureStream(
-            pairs.train,
+            source_of_pairs,
             batch_size=spec.training.batch_size,
             workers=workers,
             first=state.epoch * spec.training.steps_per_epoch,

@@ -41,7 +41,7 @@ class ConditioningSpec(Strict):
 
 
 class GeneratorSpec(Strict):
-    """Blocks of a ConvNeXt over frames (Liu et al. 2022; Siuzdak 2024): first to the mel, then to the spectrum.
+    """Blocks of a ConvNeXt over frames (Liu et al. 2022; Siuzdak 2024): first to the mel, then further.
 
     Block number i, counted through both parts, has dilation ``dilations[i % len(dilations)]``.
     """
@@ -88,7 +88,13 @@ class DiscriminatorsSpec(Strict):
     `channels` to `max_channels`.
     """
 
-    periods: Annotated[tuple[Annotated[int, Field(ge=2, le=1000)], ...], Field(max_length=16)] = (2, 3, 5, 7, 11)
+    periods: Annotated[tuple[Annotated[int, Field(ge=2, le=1000)], ...], Field(max_length=16)] = (
+        2,
+        3,
+        5,
+        7,
+        11,
+    )
     period_channels: Size = 16
     resolutions: Annotated[tuple[Pair, ...], Field(max_length=16)] = ((512, 128), (1024, 256), (2048, 512))
     views: Annotated[tuple[Literal["amplitude", "phase"], ...], Field(min_length=1, max_length=2)] = (
@@ -103,8 +109,8 @@ class DiscriminatorsSpec(Strict):
         for i, (n_fft, hop_length) in enumerate(self.resolutions):
             if n_fft % 2 or n_fft < 16 or hop_length * 2 > n_fft:
                 raise ValueError(
-                    f"resolutions[{i}]: must be an even n_fft from 16 and a hop_length of half of it at most. "
-                    f"Received: {[n_fft, hop_length]}"
+                    f"resolutions[{i}]: must be an even n_fft from 16 and a hop_length of at most half "
+                    f"of it. Received: {[n_fft, hop_length]}"
                 )
         if len(set(self.views)) < len(self.views):
             raise ValueError(f"views: must differ. Received: {list(self.views)}")

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -21,12 +21,6 @@ def _key_path(location: tuple[int | str, ...]) -> str:
             continue
         text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
     return text
-
-
-def _sections(section: type[Strict]) -> Iterator[type[Strict]]:
-    for child in section.__subclasses__():
-        yield child
-        yield from _sections(child)
 
 
 def short(value: Any) -> str:
@@ -62,7 +56,7 @@ def explain(error: ValidationError, source: str, renamed: Mapping[str, str] = Ma
     elif kind == "missing":
         message = f"{key}: is missing"
     elif kind == "extra_forbidden":
-        known = [name for section in _sections(Strict) for name in section.model_fields]
+        known = [name for section in Strict.__subclasses__() for name in section.model_fields]
         similar = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.8)
         message = f"{key}: is not a key of this section" + (
             f", did you mean {similar[0]}?" if similar else received
