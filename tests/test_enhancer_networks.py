@@ -290,7 +290,7 @@ def test_discriminators_take_any_length_and_see_both_views() -> None:
     louder = [to_numpy(member.view(2 * audio)) for member in discriminators.members[1:]]
     loud = to_numpy(amplitude)[..., 0] > 0  # far above the floor of both
     np.testing.assert_allclose(louder[0][loud], to_numpy(amplitude)[loud] + math.log(2) / 3, atol=1e-4)
-    np.testing.assert_allclose(louder[1][loud], to_numpy(phase)[loud], atol=1e-4)
+    np.testing.assert_allclose(louder[1][loud], to_numpy(phase)[loud], atol=1e-3)
 
 
 def test_a_normalised_kernel_has_the_length_it_was_given() -> None:
