@@ -1,5 +1,6 @@
 """The second engine of `audenoise.workers`: the same work on the machines of a Ray cluster."""
 
+import logging
 import os
 import re
 import socket
@@ -171,7 +172,7 @@ def _connected(address: str) -> Iterator[Any]:
         ray.init(
             **here,
             configure_logging=True,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             log_to_driver=False,
             runtime_env={"env_vars": dict.fromkeys(_THREADS, "1")},
         )

@@ -176,7 +176,8 @@ class Devices:
         """The outputs of a model, computed by this host without the others where there are any."""
         if self.hosts == 1:
             padded = self.padded(audio)
-            return np.asarray(model.predict(padded, batch_size=batch_size, verbose=0))[: len(audio)]
+            denoised = model.predict(padded, batch_size=batch_size, verbose=0)  # pyright: ignore[reportArgumentType]
+            return np.asarray(denoised)[: len(audio)]
         import jax
 
         state = [

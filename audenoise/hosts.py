@@ -191,7 +191,7 @@ def _heard(connection: socket.socket, patience_s: float) -> str:
 def _listen_only_on(address: str) -> None:
     """Let the CPU collectives use the address that was told; by themselves they take the machine's name."""
     try:
-        from jax._src.lib import _jax
+        from jax._src.lib import _jax  # pyright: ignore[reportPrivateImportUsage]
 
         _jax.make_gloo_tcp_collectives = partial(_jax.make_gloo_tcp_collectives, hostname=address)
     except (ImportError, AttributeError):  # JAX's own business, which may change

@@ -36,7 +36,7 @@ class Machines:
         small: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80_000_000}
         self.cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
         self.second = self.cluster.add_node(**small)
-        self.address = self.cluster.address
+        self.address = str(self.cluster.address)
 
     def lose_second(self) -> None:
         self.cluster.remove_node(self.second, allow_graceful=False)

@@ -578,7 +578,7 @@ def test_steps_make_what_the_build_makes(corpus: Inputs, tmp_path: Path) -> None
     # The order is another, and a transform of many frames at once may round otherwise in the last bit.
     stored = [to_stored(spectrogram(np.stack(pair), spec.stored)) for pair in truth]
     built = [
-        np.stack(pair) for pair in tf.data.Dataset.load(str(tmp_path / "built/train")).as_numpy_iterator()
+        np.stack([*pair]) for pair in tf.data.Dataset.load(str(tmp_path / "built/train")).as_numpy_iterator()
     ]
     ordered = [
         sorted(each, key=lambda pair: np.square(pair, dtype=np.float64).sum()) for each in (stored, built)
