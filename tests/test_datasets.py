@@ -240,8 +240,8 @@ def test_an_interruption_does_nothing_twice(corpus: Inputs, built: Path, tmp_pat
 
     real, made = building.map_in_processes, []
 
-    def break_off(function, jobs, n_jobs):
-        for i, job in enumerate(real(function, jobs, n_jobs)):
+    def break_off(function, jobs, n_jobs, **engine: Any):
+        for i, job in enumerate(real(function, jobs, n_jobs, **engine)):
             if i == 2:
                 raise KeyboardInterrupt
             made.append(job)
@@ -253,9 +253,9 @@ def test_an_interruption_does_nothing_twice(corpus: Inputs, built: Path, tmp_pat
     kept = {(job.side, job.shard) for job in made}
     assert len(kept) == 2
 
-    def count(function, jobs, n_jobs):
+    def count(function, jobs, n_jobs, **engine: Any):
         assert kept.isdisjoint((job.side, job.shard) for job in jobs)
-        return real(function, jobs, n_jobs)
+        return real(function, jobs, n_jobs, **engine)
 
     monkeypatch.setattr(building, "map_in_processes", count)
     build_dataset(tmp_path / "dataset", corpus, SPEC, jobs=1)
@@ -280,7 +280,7 @@ def test_changed_recordings_are_not_mixed_into_an_old_build(tmp_path: Path, monk
 
     spec = SPEC.model_copy(update={"mixtures": 1})
 
-    def fail(*_: Any) -> Any:
+    def fail(*_: Any, **_engine: Any) -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

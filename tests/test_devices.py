@@ -82,7 +82,7 @@ def ended(process: Any, seconds: float = 600) -> str:
 
 
 def assert_same_curve(one: Path, several: Path) -> None:
-    """To 1e-4 in the training's loss, and 0.02 dB in what the averaged weights do.
+    """To 1e-4 in the training's loss, and 0.1 dB in what the averaged weights do.
 
     The loss of the validation is one over fewer examples: seven can't be shared out.
     """
@@ -91,7 +91,7 @@ def assert_same_curve(one: Path, several: Path) -> None:
         with (run / "log.csv").open(newline="", encoding="utf-8") as file:
             found.append(list(csv.DictReader(file)))
     assert [len(rows) for rows in found] == [2, 2]
-    for name, rtol, atol in (("loss", 1e-4, 0), ("val_si_sdr_db", 0, 0.02)):
+    for name, rtol, atol in (("loss", 1e-4, 0), ("val_si_sdr_db", 0, 0.1)):
         first, second = ([float(row[name]) for row in rows] for rows in found)
         np.testing.assert_allclose(second, first, rtol=rtol, atol=atol, err_msg=name)
 
