@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -166,7 +166,7 @@ def denoise_files(
     # Also when other processes do the work: a model or a number that can't be used is said once, at once.
     denoiser = Denoiser.from_preset(model, threads=settings.threads)
     denoiser.stream(denoiser.preset.sample_rate, strength=strength, max_attenuation_db=max_attenuation_db)
-    with _progress_bar(progress, todo) as bar:
+    with progress_bar(progress, todo) as bar:
         if jobs == 1 and ray is None:
             outcomes = (_denoise_pair(denoiser, pair, settings, bar.add_seconds) for pair in todo)
         else:
@@ -175,19 +175,11 @@ def denoise_files(
             outcomes = map_in_processes(
                 partial(_denoise_pair_in_worker, settings), todo, jobs, ray=ray, lost=_lost_pair
             )
-        with closing(outcomes):
-            for error in outcomes:
-                if error is None:
-                    result.denoised += 1
-                else:
-                    result.failed += 1
-                    bar.clear()
-                    report(f"error: {error}")
-                bar.finished_one()
+        tally(outcomes, result, bar=bar, report=report)
     return result
 
 
-class _Progress:
+class Progress:
     """A tqdm bar in files, or in seconds of audio for a single file; does nothing where none is wanted."""
 
     def __init__(self, bar: Any, *, by_seconds: bool) -> None:
@@ -208,15 +200,15 @@ class _Progress:
 
 
 @contextmanager
-def _progress_bar(wanted: bool, pairs: Sequence[FilePair]) -> Iterator[_Progress]:
+def progress_bar(wanted: bool, pairs: Sequence[FilePair]) -> Iterator[Progress]:
     if not wanted or not pairs:
-        yield _Progress(None, by_seconds=False)
+        yield Progress(None, by_seconds=False)
         return
     from tqdm import tqdm
 
     if len(pairs) > 1:
         with tqdm(total=len(pairs), unit="file") as bar:
-            yield _Progress(bar, by_seconds=False)
+            yield Progress(bar, by_seconds=False)
         return
     try:
         info = audio_info(pairs[0].source)
@@ -224,7 +216,41 @@ def _progress_bar(wanted: bool, pairs: Sequence[FilePair]) -> Iterator[_Progress
     except (AudenoiseError, OSError):
         seconds = None  # The file's own turn reports what is wrong with it.
     with tqdm(total=seconds, unit="s", unit_scale=True) as bar:
-        yield _Progress(bar, by_seconds=True)
+        yield Progress(bar, by_seconds=True)
+
+
+def tally(
+    outcomes: Generator[str | None, None, None],
+    result: BatchResult,
+    *,
+    bar: Progress,
+    report: Callable[[str], object],
+) -> None:
+    """Count what becomes of files, None or in one line what went wrong, and report the latter."""
+    with closing(outcomes):
+        for error in outcomes:
+            if error is None:
+                result.denoised += 1
+            else:
+                result.failed += 1
+                bar.clear()
+                report(f"error: {error}")
+            bar.finished_one()
+
+
+def outcome_of(pair: FilePair, work: Callable[[], object]) -> str | None:
+    """Work on a file. Return None, or in one line what went wrong. Raises only what concerns all files."""
+    try:
+        work()
+    except AudenoiseError as error:
+        if isinstance(error, AudioFileError) and _is_full(pair.target.parent):
+            raise AudenoiseError(str(error)) from error
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or pair.source}: {error.strerror or error}"
+    except MemoryError:
+        return f"{pair.source}: not enough memory"
+    return None
 
 
 def _denoise_pair(
@@ -233,8 +259,9 @@ def _denoise_pair(
     settings: _Settings,
     on_progress: Callable[[float], object] | None = None,
 ) -> str | None:
-    """Return None, or in one line what went wrong. Raises only what concerns all files."""
-    try:
+    """As `outcome_of`."""
+
+    def work() -> None:
         denoise_file(
             denoiser,
             pair.source,
@@ -246,17 +273,8 @@ def _denoise_pair(
         )
         if settings.plot:
             _plot(pair, overwrite=settings.overwrite)
-    except AudioFileError as error:
-        if _is_full(pair.target.parent):
-            raise AudenoiseError(str(error)) from error
-        return str(error)
-    except AudenoiseError as error:
-        return str(error)
-    except OSError as error:
-        return f"{error.filename or pair.source}: {error.strerror or error}"
-    except MemoryError:
-        return f"{pair.source}: not enough memory"
-    return None
+
+    return outcome_of(pair, work)
 
 
 def _plot(pair: FilePair, *, overwrite: bool) -> None:

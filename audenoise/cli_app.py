@@ -1,15 +1,11 @@
 """The command that starts the web page."""
 
 import importlib.util
-import signal
-from types import FrameType
-from typing import NoReturn
 
 import click
 
 from audenoise.errors import AudenoiseError
-
-_TERMINATED = 143
+from audenoise.interrupts import Terminated
 
 
 @click.command()
@@ -129,13 +125,9 @@ def app(
         if open_page:
             click.launch(address)
 
-    # The server would end the process at once; so the folder of recordings is removed first.
-    signal.signal(signal.SIGTERM, _stop)
     try:
         serve(settings, host=host, port=port, ready=ready)
+    except Terminated:
+        raise
     except KeyboardInterrupt:
         click.echo("audenoise: ended", err=True)
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(_TERMINATED)

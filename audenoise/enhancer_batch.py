@@ -2,15 +2,14 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from audenoise.audio import AudioReader, AudioWriter, output_format, resampled_length
-from audenoise.batch import BatchResult, _is_full, _progress_bar
+from audenoise.batch import BatchResult, outcome_of, progress_bar, tally
 from audenoise.denoiser import Denoiser
 from audenoise.enhancer import Enhancer
-from audenoise.errors import AudenoiseError, AudioFileError, SignalError
+from audenoise.errors import AudioFileError, SignalError
 from audenoise.file_plan import FilePair
 from audenoise.stream import BLOCK_SECONDS
 
@@ -162,22 +161,14 @@ def enhance_files(
     # Also when other processes do the work: what can't be used is said once, at once.
     tools = load_tools(settings, 1 if jobs > 1 else None)
     tools.enhancer.stream(48000, amount=settings.amount, output_rate=settings.sample_rate)
-    with _progress_bar(progress, todo) as bar:
+    with progress_bar(progress, todo) as bar:
         if jobs == 1:
             outcomes = (_enhance_pair(tools, pair, settings, bar.add_seconds) for pair in todo)
         else:
             from audenoise.workers import map_in_processes
 
             outcomes = map_in_processes(partial(_enhance_in_worker, settings), todo, jobs)
-        with closing(outcomes):
-            for error in outcomes:
-                if error is None:
-                    result.denoised += 1
-                else:
-                    result.failed += 1
-                    bar.clear()
-                    report(f"error: {error}")
-                bar.finished_one()
+        tally(outcomes, result, bar=bar, report=report)
     return result
 
 
@@ -187,18 +178,8 @@ def _enhance_pair(
     settings: EnhanceSettings,
     on_progress: Callable[[float], object] | None = None,
 ) -> str | None:
-    """Return None, or in one line what went wrong. Raises only what concerns all files."""
-    try:
-        enhance_file(tools, pair, settings, on_progress=on_progress)
-    except AudenoiseError as error:
-        if isinstance(error, AudioFileError) and _is_full(pair.target.parent):
-            raise AudenoiseError(str(error)) from error
-        return str(error)
-    except OSError as error:
-        return f"{error.filename or pair.source}: {error.strerror or error}"
-    except MemoryError:
-        return f"{pair.source}: not enough memory"
-    return None
+    """As `outcome_of`."""
+    return outcome_of(pair, lambda: enhance_file(tools, pair, settings, on_progress=on_progress))
 
 
 @lru_cache(maxsize=1)

@@ -5,8 +5,6 @@
 import csv
 import datetime
 import itertools
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +16,11 @@ from audenoise.architectures.summary import build_checked, context_frames, macs_
 from audenoise.callbacks import COLLAPSE_DB, RunState
 from audenoise.errors import ModelError, TrainingError
 from audenoise.layers import to_numpy
+from audenoise.model_folders import WEIGHTS_FILE, check_target, new_model_folder
 from audenoise.onnx_export import to_onnx
 from audenoise.presets import load_preset, write_metadata
 from audenoise.specs import ModelSpec, dump_spec, load_spec, parse_spec, spec_to_dict
 
-WEIGHTS_FILE = "model.weights.h5"
 PARITY = 1e-4
 
 
@@ -157,10 +155,7 @@ def publish(
     weights = run / "best.weights.h5"
     if not weights.exists():
         raise TrainingError(f"{run}: holds no best.weights.h5; train for at least one epoch first")
-    if target.exists() and not overwrite:
-        raise ModelError(f"{target}: exists already; add --overwrite to replace it")
-    if target.exists() and not (target / "metadata.json").exists():
-        raise ModelError(f"{target}: is no model folder, so it is not replaced")
+    check_target(target, overwrite=overwrite)
     spec = parse_spec({**spec_to_dict(load_spec(run / "spec.yaml")), "name": target.name}, source=str(target))
     state = RunState.read(run)
     network = build_checked(spec, source=str(run / "spec.yaml"))
@@ -203,24 +198,9 @@ def publish(
         "scores": scores_of(scores or {}, target.name),
         "keras_onnx_difference": error,
     }
-    partial = target.with_name(f".{target.name}.partial{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-        if shutil.disk_usage(partial).free < 10 * network.count_params() + 1_000_000:
-            raise ModelError(f"{target}: the disk is full. Free some space and run again.")
-        (partial / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
-        network.save_weights(partial / WEIGHTS_FILE)
-        (partial / "model.onnx").write_bytes(graph)
-        write_metadata(partial, metadata)
-        if target.exists():
-            old = target.with_name(f".{target.name}.old{os.getpid()}")
-            target.rename(old)
-            partial.rename(target)
-            shutil.rmtree(old)
-        else:
-            partial.rename(target)
-    except OSError as error:
-        raise ModelError(f"{target}: can't be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with new_model_folder(target, n_bytes=10 * network.count_params() + 1_000_000) as folder:
+        (folder / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
+        network.save_weights(folder / WEIGHTS_FILE)
+        (folder / "model.onnx").write_bytes(graph)
+        write_metadata(folder, metadata)
     return error

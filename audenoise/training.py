@@ -4,7 +4,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -273,25 +273,18 @@ def train_from_folders(
                 f"training on {minutes['speech']:.1f} min of speech and {minutes['noise']:.1f} min of noise"
             )
         validation = mixers.validation.batch(0, spec.training.validation_mixtures)
-        stream = MixtureStream(
-            _share(mixers.train, devices),
-            batch_size=spec.training.batch_size // devices.hosts,
+        _train_on(
+            MixtureStream,
+            mixers.train,
+            spec,
+            validation=validation,
+            run=run,
+            state=state,
             workers=workers,
-            first=state.epoch * spec.training.steps_per_epoch,
+            devices=devices,
+            initial_weights=initial_weights,
+            report=report,
         )
-        try:
-            fit(
-                spec,
-                stream,
-                validation,
-                run=run,
-                state=state,
-                devices=devices,
-                initial_weights=initial_weights,
-                report=report,
-            )
-        finally:
-            stream.close()
     return state
 
 
@@ -346,26 +339,52 @@ def train_from_dataset(
         if devices.is_first:
             report(f"training on {hours[0]:.2f} h of mixtures, validating on some of {hours[1]:.2f} h")
         validation = validation_examples(test, spec)
-        stream = DatasetStream(
-            _share(training_reader(train, spec), devices),
-            batch_size=spec.training.batch_size // devices.hosts,
+        _train_on(
+            DatasetStream,
+            training_reader(train, spec),
+            spec,
+            validation=validation,
+            run=run,
+            state=state,
             workers=workers,
-            first=state.epoch * spec.training.steps_per_epoch,
+            devices=devices,
+            initial_weights=initial_weights,
+            report=report,
         )
-        try:
-            fit(
-                spec,
-                stream,
-                validation,
-                run=run,
-                state=state,
-                devices=devices,
-                initial_weights=initial_weights,
-                report=report,
-            )
-        finally:
-            stream.close()
     return state
+
+
+def _train_on(
+    kind: type[MixtureStream],
+    source: Any,
+    spec: ModelSpec,
+    *,
+    validation: tuple[np.ndarray, np.ndarray],
+    run: Path,
+    state: RunState,
+    workers: int,
+    devices: Devices,
+    initial_weights: Path | None,
+    report: Callable[[str], object],
+) -> None:
+    """Fit on a stream of this host's part of the batches that a source gives."""
+    stream = kind(
+        _share(source, devices),
+        batch_size=spec.training.batch_size // devices.hosts,
+        workers=workers,
+        first=state.epoch * spec.training.steps_per_epoch,
+    )
+    with closing(stream):
+        fit(
+            spec,
+            stream,
+            validation,
+            run=run,
+            state=state,
+            devices=devices,
+            initial_weights=initial_weights,
+            report=report,
+        )
 
 
 @contextmanager

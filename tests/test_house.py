@@ -31,7 +31,7 @@ CHECKOUT = Path(__file__).parents[1]
 #   cli    what plain may, click and cli rooms, so that --help starts at once
 RANKS: list[tuple[str, str]] = [
     ("plain", "errors interrupts"),
-    ("plain", "cluster html_pages keras_loading locks"),
+    ("plain", "cluster html_pages keras_loading locks model_folders"),
     ("plain", "hosts workers"),
     ("numpy", "array_types specs"),
     ("numpy", "audio spectral mixing metrics spaces"),

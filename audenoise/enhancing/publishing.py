@@ -3,8 +3,6 @@
 """From a training run to a model folder that `audenoise enhance` can use."""
 
 import datetime
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from audenoise.enhancing.onnx_graph import generator_to_onnx
 from audenoise.enhancing.runs import BEST_FILE
 from audenoise.errors import ModelError, TrainingError
 from audenoise.layers import to_numpy
+from audenoise.model_folders import WEIGHTS_FILE, check_target, new_model_folder
 from audenoise.presets import write_metadata
 from audenoise.run_folders import RunState
 from audenoise.specs.enhancer import EnhancerSpec, dump_enhancer_spec, load_enhancer_spec
@@ -84,10 +83,7 @@ def publish_enhancer(
     weights = run / BEST_FILE
     if not weights.exists():
         raise TrainingError(f"{run}: holds no {BEST_FILE}; train for at least one epoch first")
-    if target.exists() and not overwrite:
-        raise ModelError(f"{target}: exists already; add --overwrite to replace it")
-    if target.exists() and not (target / "metadata.json").exists():
-        raise ModelError(f"{target}: is no model folder, so it is not replaced")
+    check_target(target, overwrite=overwrite)
     spec = load_enhancer_spec(run / "spec.yaml").model_copy(update={"name": target.name})
     generator = build_generator(spec)
     try:
@@ -102,26 +98,11 @@ def publish_enhancer(
     metadata = _metadata(spec, RunState.read(run), generator)
     metadata |= {"description": description, "licence": licence, "data": data, "scores": scores or {}}
     metadata["keras_onnx_difference"] = difference
-    partial = target.with_name(f".{target.name}.partial{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-        if shutil.disk_usage(partial).free < 10 * generator.count_params() + 1_000_000:
-            raise ModelError(f"{target}: the disk is full. Free some space and run again.")
-        (partial / "spec.yaml").write_text(dump_enhancer_spec(spec), encoding="utf-8")
-        generator.save_weights(partial / "model.weights.h5")
-        (partial / "model.onnx").write_bytes(graph)
-        write_metadata(partial, metadata)
-        if target.exists():
-            old = target.with_name(f".{target.name}.old{os.getpid()}")
-            target.rename(old)
-            partial.rename(target)
-            shutil.rmtree(old)
-        else:
-            partial.rename(target)
-    except OSError as error:
-        raise ModelError(f"{target}: can't be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with new_model_folder(target, n_bytes=10 * generator.count_params() + 1_000_000) as folder:
+        (folder / "spec.yaml").write_text(dump_enhancer_spec(spec), encoding="utf-8")
+        generator.save_weights(folder / WEIGHTS_FILE)
+        (folder / "model.onnx").write_bytes(graph)
+        write_metadata(folder, metadata)
     return difference
 
 
