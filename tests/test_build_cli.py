@@ -58,6 +58,7 @@ def test_a_dataset_is_built_and_described(corpus: Path, tmp_path: Path, capsys) 
     assert "clean: 6 recordings, 0.00 h, 3 speakers, 6 in the layout of librispeech" in said
     assert "noise: 9 recordings, 0.00 h, 9 in the layout of esc50" in said
     assert "disk: 0.0" in said
+    assert "nothing says who speaks" not in said
     info = DatasetInfo.read(out)
     assert (info.sides["train"].items, info.sides["test"].items) == (8, 4)
     voices = [{row["speaker"] for row in info.rows(side)} for side in ("train", "test")]
@@ -71,6 +72,17 @@ def test_a_dataset_is_built_and_described(corpus: Path, tmp_path: Path, capsys) 
         build(corpus, out, "--snr-db", "0:10", "--mixtures", "2", "--test-split", "0.3", "--seed", "5") == 0
     )
     assert "finished already" in capsys.readouterr().err
+
+
+def test_voices_that_nobody_named_are_spoken_of(corpus: Path, tmp_path: Path, capsys) -> None:
+    for i in range(4):
+        soundfile.write(tmp_path / f"take {i}.wav", voice(1.1, RATE, seed=i), RATE)
+    folders = ["--clean", str(tmp_path), "--noise", str(corpus / "esc")]
+    options = ["--out", str(tmp_path / "set"), *SMALL, "--test-split"]
+    assert main(["build-dataset", *folders, *options, "0.5"]) == 0
+    assert "nothing says who speaks, so a voice can be on both sides; --speakers" in capsys.readouterr().err
+    assert main(["build-dataset", *folders, *options, "0", "--out", str(tmp_path / "all")]) == 0
+    assert "nothing says who speaks" not in capsys.readouterr().err
 
 
 def test_noise_by_ratio_class_and_degradation(corpus: Path, tmp_path: Path) -> None:

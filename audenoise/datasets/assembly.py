@@ -51,8 +51,7 @@ class ShardStore:
         self.folder, self.side, self.n_shards, self.bins, self.seed = folder, side, n_shards, bins, seed
         # One dataset for all parts: TensorFlow takes 0.1 s to make one.
         self._dataset: tf.data.Dataset | None = None
-        self._numbers = np.empty(0, np.float16)
-        self._current: tuple[Path, list[dict[str, Any]]] = folder, []
+        self._current: tuple[np.ndarray, list[dict[str, Any]]] = np.empty(0), []
 
     def job(self, shard: int) -> PartJob:
         """What a process is asked to make."""
@@ -85,7 +84,8 @@ class ShardStore:
             target.touch()
             job.part.unlink()
             return table
-        self._current = job.part, table["rows"]
+        # Before TensorFlow asks for it, whose `save` would wait for ever after an error.
+        self._current = self._read(job.part, 2 * sum(row["frames"] for row in table["rows"])), table["rows"]
         if self._dataset is None:
             self._dataset = stored_dataset(self._pairs, self.bins)
         partial = target.with_suffix(f".partial{os.getpid()}")
@@ -106,26 +106,17 @@ class ShardStore:
 
     def _pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The items of the part that is being saved; noisy and clean of one lie one after the other in it."""
-        part, rows = self._current
-        numbers = self._read(part, 2 * sum(row["frames"] for row in rows))
+        numbers, rows = self._current
         for row in rows:
             first, n = 2 * row["first_frame"], row["frames"]
             yield numbers[first : first + n], numbers[first + n : first + 2 * n]
 
     def _read(self, part: Path, frames: int) -> np.ndarray:
-        """A part, (frames, bins, 2), in memory that the next one overwrites."""
-        size = 2 * frames * self.bins
-        if self._numbers.size < size:
-            self._numbers = np.empty(size, np.float16)
-        numbers = self._numbers[:size]
-        with part.open("rb", buffering=0) as file:
-            view, done = numbers.data.cast("B"), 0
-            while done < view.nbytes:
-                n_read = file.readinto(view[done:])
-                if not n_read:
-                    raise DataError(f"{part}: is cut short; remove the dataset's folder and start again")
-                done += n_read
-        return numbers.reshape(frames, self.bins, 2)
+        """A part, (frames, bins, 2): mapped, so that its numbers are copied once, by TensorFlow."""
+        try:
+            return np.memmap(part, np.float16, "r", shape=(frames, self.bins, 2))
+        except ValueError:
+            raise DataError(f"{part}: is cut short; remove the dataset's folder and start again") from None
 
     def assemble(self, folder: Path) -> dict[str, Any] | None:
         """Put the saved shards together as `folder`/SIDE and write the table; can be repeated after a break.
@@ -141,7 +132,8 @@ class ShardStore:
         partial = table.with_name(f"{table.name}.partial{os.getpid()}")
         folder.mkdir(exist_ok=True)
         try:
-            with partial.open("w", newline="", encoding="utf-8") as file:
+            # A path is bytes, which need not be text.
+            with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
                 writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
                 writer.writeheader()
                 for shard in range(self.n_shards):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from audenoise.allocation import keep_freed_memory
 from audenoise.errors import DataError
 from audenoise.sources.gathering import Gathered, gather
 from audenoise.sources.inputs import Inputs, Side
@@ -80,6 +81,7 @@ def build_dataset(
         shutil.rmtree(place.folder, ignore_errors=True)
         report(f"{out}: is finished already")
         return DatasetInfo.read(out)
+    keep_freed_memory()
     with place.held():
         try:
             return _Build(place, inputs, spec, jobs or cores(), ray, report, progress).run()
@@ -291,6 +293,11 @@ def _sources(side: Side, used: set[str]) -> list[dict[str, Any]]:
     ]
 
 
+def _one_line(entry: dict[str, Any]) -> str:
+    # Bytes of a path that are no text become escapes, which JSON has for them.
+    return json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _readable(data: dict[str, Any]) -> str:
     """JSON with one line for each source and each skipped file."""
     lists: list[list[dict[str, Any]]] = []
@@ -302,6 +309,6 @@ def _readable(data: dict[str, Any]) -> str:
     sides = {name: {**side, "sources": hole(side["sources"])} for name, side in data["sides"].items()}
     text = json.dumps({**data, "sides": sides, "skipped": hole(data["skipped"])}, indent=2)
     for i, entries in enumerate(lists):
-        lines = ",\n".join(f"    {json.dumps(each, ensure_ascii=False)}" for each in entries)
+        lines = ",\n".join(f"    {_one_line(each)}" for each in entries)
         text = text.replace(f'"@list{i}@"', f"[\n{lines}\n  ]" if entries else "[]")
     return text + "\n"

@@ -189,7 +189,7 @@ class DatasetInfo:
         """
         table = self.side(side).with_suffix(".csv")
         try:
-            with table.open(newline="", encoding="utf-8") as file:
+            with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
                 reader = csv.DictReader(file)
                 missing = set(COLUMNS[:-2]) - set(reader.fieldnames or ())
                 if missing:

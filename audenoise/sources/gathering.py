@@ -83,6 +83,7 @@ def _gather_pairs(inputs: Inputs, spec: DatasetSpec, common: dict[str, Any]) -> 
         )
         sides = {"train": train, "test": test}
     summary = [f"pairs: {_in_words([pair.clean for pair in pairs])}"]
+    summary += _unknown_voices(*([pair.clean for pair in side] for side in sides.values()))
     shifted = sum(pair.delay != 0 for pair in pairs)
     if shifted:
         summary.append(f"pairs: a constant delay is taken out of {shifted}")
@@ -139,6 +140,7 @@ def _gather_parts(inputs: Inputs, spec: DatasetSpec, common: dict[str, Any]) -> 
         responses = found, found
         if len(found) > 1:
             responses = split(found, share=share, seed=spec.seed, by="recording", what="rir")
+    summary += _unknown_voices(*clean)
     sides = {}
     for i, name in enumerate(("train", "test")):
         if clean[i]:
@@ -167,6 +169,13 @@ def _refuse_common_voices(train: Sequence[Recording], test: Sequence[Recording])
         raise DataError(
             f"speaker {both[0]} is on both sides ({len(both)} speakers are); the test side needs other voices"
         )
+
+
+def _unknown_voices(train: Sequence[Recording], test: Sequence[Recording]) -> list[str]:
+    """A line for whoever holds out recordings of voices that nobody has named."""
+    if not (train and test) or any(each.speaker for each in (*train, *test)):
+        return []
+    return ["clean: nothing says who speaks, so a voice can be on both sides; --speakers tells"]
 
 
 def _first(skipped: Sequence[Skipped]) -> str:

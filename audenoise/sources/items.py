@@ -164,8 +164,9 @@ class ItemMixer:
         if rng.random() < spec.reverb:
             wet, target = degradation.reverberate(wet, self._noises.room(rng), rate)
         kind = rng.random()
-        noise = Noise(np.zeros_like(wet), "")
-        if kind < spec.noise_only or kind >= spec.noise_only + spec.clean_only:
+        if spec.noise_only <= kind < spec.noise_only + spec.clean_only:
+            noise = Noise(np.zeros(0, np.float32), "")
+        else:
             noise = self._noises.draw(rng, slot, wet.size)
         cells: dict[str, Any] = {"snr_db": None, "noise_ratio": None}
         if kind < spec.noise_only:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from audenoise.allocation import keep_freed_memory
+
 from .excerpts import length_at
 from .inputs import Side
 from .items import ItemMixer, PairCutter, maker_of
@@ -105,6 +107,7 @@ class _Workshop:
 @lru_cache(maxsize=1)
 def _workshop(folder: Path, side: str) -> _Workshop:
     """Read once by each process for each side."""
+    keep_freed_memory()
     data = json.loads((folder / "blueprint.json").read_text(encoding="utf-8"))
     spec = DatasetSpec.model_validate(data["spec"])
     recordings = Side.from_dict(data["sides"][side])

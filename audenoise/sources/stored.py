@@ -9,7 +9,7 @@ from audenoise.spectral import make_window, stft
 
 SCALE = 2.0**15
 """A full-scale constant has magnitude 1 over the window's sum, so 2¹⁵ stays below float16's 65504."""
-_BLOCK = 64
+_BLOCK = 32
 """Frames that are transformed at a time: few enough for all of it to stay in the processor's cache."""
 
 
@@ -58,25 +58,30 @@ _REBASE = np.uint32(((127 - 15) << 23) - 0x0FFF)
 """From float32's exponent to float16's, less what rounds the 13 bits that go up."""
 
 
-def round_to_half(numbers: np.ndarray, out: np.ndarray) -> None:
+def round_to_half(numbers: np.ndarray, out: np.ndarray, scratch: np.ndarray | None = None) -> None:
     """`out[:] = numbers`, to the bit, with whole-number arithmetic; both contiguous, within float16's range.
 
-    NumPy converts one number at a time, this many; the few that are all but zero are left to NumPy.
+    NumPy converts one number at a time, this many; the few that are all but zero are left to NumPy. `scratch`
+    is uint32, (2, at least as many numbers).
     """
-    bits = numbers.view(np.uint32)
-    magnitude = bits & _MAGNITUDE
-    tiny = np.flatnonzero(magnitude < _SMALLEST_NORMAL)
-    odd = bits >> np.uint32(13)
-    odd &= np.uint32(1)
-    magnitude += odd  # halves go to the even neighbour
+    bits = numbers.view(np.uint32).reshape(-1)
+    if scratch is None:
+        scratch = np.empty((2, bits.size), np.uint32)
+    magnitude, other = scratch[0, : bits.size], scratch[1, : bits.size]
+    np.bitwise_and(bits, _MAGNITUDE, out=magnitude)
+    tiny = magnitude < _SMALLEST_NORMAL
+    np.right_shift(bits, np.uint32(13), out=other)
+    other &= np.uint32(1)
+    magnitude += other  # halves go to the even neighbour
     magnitude -= _REBASE
     magnitude >>= np.uint32(13)
-    sign = bits >> np.uint32(16)
-    sign &= _SIGN
-    magnitude |= sign
-    out.view(np.uint16)[...] = magnitude
-    if tiny.size:
-        out.reshape(-1)[tiny] = numbers.reshape(-1)[tiny]
+    np.right_shift(bits, np.uint32(16), out=other)
+    other &= _SIGN
+    magnitude |= other
+    stored = out.reshape(-1)
+    stored.view(np.uint16)[...] = magnitude
+    if tiny.any():
+        stored[tiny] = numbers.reshape(-1)[tiny]
 
 
 class Encoder:
@@ -105,6 +110,7 @@ class Encoder:
         self._frames = np.empty((_BLOCK, settings.win_length), np.float32)
         self._stored = np.empty(0, np.float16)
         self._padded = np.empty(0, np.float32)
+        self._scratch = np.empty((2, _BLOCK * 2 * (settings.n_fft // 2 + 1)), np.uint32)
 
     def encode(self, audio: AudioVector) -> np.ndarray:
         """A waveform (samples,), float32 within ±1.9 → (frames, bins, 2) float16.
@@ -122,7 +128,8 @@ class Encoder:
             block = frames[start : start + _BLOCK]
             windowed = np.multiply(block, self._window, out=self._frames[: len(block)])
             spectrum = np.asarray(fft.rfft(windowed, stft.n_fft, axis=-1))
-            round_to_half(spectrum.view(np.float32).reshape(-1, bins, 2), stored[start : start + _BLOCK])
+            numbers = spectrum.view(np.float32).reshape(-1, bins, 2)
+            round_to_half(numbers, stored[start : start + _BLOCK], self._scratch)
         return stored
 
     def _padded_with(self, audio: AudioVector, size: int) -> np.ndarray:
