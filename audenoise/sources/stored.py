@@ -9,7 +9,7 @@ from audenoise.spectral import make_window, stft
 
 SCALE = 2.0**15
 """A full-scale constant has magnitude 1 over the window's sum, so 2¹⁵ stays below float16's 65504."""
-_BLOCK = 32
+_BLOCK = 64
 """Frames that are transformed at a time: few enough for all of it to stay in the processor's cache."""
 
 
