@@ -41,7 +41,29 @@ def _save_weights(model: keras.Model, path: Path) -> None:
 
 
 class SaveLast(keras.callbacks.Callback):
-    """After each epoch: weights, optimizer and epoch, so that a kill loses one epoch at most."""
+    """After each epoch: weights and optimizer, before the averages take the weights' place.
+
+    They count as soon as `FinishEpoch` has noted them.
+    """
+
+    def __init__(self, run: Path):
+        super().__init__()
+        self.run = run
+
+    def on_epoch_end(self, epoch, logs=None):
+        _save_weights(self.model, self.run / _last(epoch))
+
+
+def _last(epoch: int) -> str:
+    return f"last-{epoch + 1}.weights.h5"
+
+
+class FinishEpoch(keras.callbacks.Callback):
+    """Notes that an epoch is done. It comes last of all.
+
+    A kill loses one epoch at most, and never its best weights or its row in the log alone: what was not noted
+    is done again, with all that belongs to it.
+    """
 
     def __init__(self, run: Path, state: RunState):
         super().__init__()
@@ -51,14 +73,12 @@ class SaveLast(keras.callbacks.Callback):
         self._started = time.monotonic() - self.state.seconds
 
     def on_epoch_end(self, epoch, logs=None):
-        previous = self.state.last
-        name = f"last-{epoch + 1}.weights.h5"
-        _save_weights(self.model, self.run / name)
-        self.state.epoch, self.state.last = epoch + 1, name
+        self.state.epoch, self.state.last = epoch + 1, _last(epoch)
         self.state.seconds = time.monotonic() - self._started
         self.state.write(self.run)
-        if previous and previous != name:
-            (self.run / previous).unlink(missing_ok=True)
+        for old in self.run.glob("last-*.weights.h5"):
+            if old.name != self.state.last:
+                old.unlink(missing_ok=True)
 
 
 class SaveBest(keras.callbacks.Callback):
@@ -68,9 +88,18 @@ class SaveBest(keras.callbacks.Callback):
     `val_si_sdr_db`.
     """
 
-    def __init__(self, run: Path, state: RunState, *, patience: int | None, metric: str | None = None):
+    def __init__(
+        self,
+        run: Path,
+        state: RunState,
+        *,
+        patience: int | None,
+        metric: str | None = None,
+        file: str = "best.weights.h5",
+    ):
         super().__init__()
         self.run, self.state, self.patience, self.metric = run, state, patience, metric
+        self.file = file
 
     def on_epoch_end(self, epoch, logs=None):
         logs, state = logs or {}, self.state
@@ -81,9 +110,8 @@ class SaveBest(keras.callbacks.Callback):
             better = state.best_loss is None or state.best_score is None or score > state.best_score
             score = score if np.isfinite(score) else None
         if better:
-            _save_weights(self.model.network, self.run / "best.weights.h5")
+            _save_weights(self.model.network, self.run / self.file)
             state.best_loss, state.best_score, state.best_epoch = loss, score, epoch + 1
-            state.write(self.run)
         elif self.patience and epoch + 1 - state.best_epoch >= self.patience:
             what = f"validation {self.metric.removeprefix('val_')}" if self.metric else "validation loss"
             print(f"no better {what} for {self.patience} epochs: stopped")
@@ -93,7 +121,7 @@ class SaveBest(keras.callbacks.Callback):
 class Plateau(keras.callbacks.ReduceLROnPlateau):
     """Halves the learning rate when the validation loss stops falling, and knows after a resume for how long.
 
-    It comes before `SaveLast`, so that the rate and the counters of an epoch are saved with its weights.
+    It comes before `SaveLast`, so that the rate of an epoch is saved with its weights.
     """
 
     def __init__(self, state: RunState, patience: int):

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from audenoise.cli_app import app
+from audenoise.cli_completion import completion
 from audenoise.cli_datasets import build_dataset
 from audenoise.cli_download import download
 from audenoise.cli_enhancer import enhance, train_enhancer
@@ -25,10 +26,12 @@ from audenoise.cli_export import export
 from audenoise.cli_inspect import inspect
 from audenoise.cli_listen import listen
 from audenoise.cli_live import live
+from audenoise.cli_options import result_options
+from audenoise.cli_pretraining import pretrain
 from audenoise.cli_report import report
 from audenoise.cli_training import publish, train
 from audenoise.cli_tuning import tune
-from audenoise.errors import AudenoiseError
+from audenoise.errors import AudenoiseError, one_line
 from audenoise.interrupts import Terminated, signals_held, termination_unwinds
 from audenoise.keras_loading import load_keras
 
@@ -113,20 +116,7 @@ def cli() -> None:
     metavar="DB",
     help="Turn nothing down by more than this many decibels: 12 keeps some of the room.  [default: no limit]",
 )
-@click.option(
-    "--suffix", default="", metavar="TEXT", help="Added to every file name before the dot, e.g. _denoised."
-)
-@click.option(
-    "--overwrite", is_flag=True, help="Replace existing files. Without it they are kept and reported."
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Files worked on at a time.",
-)
+@result_options(suffix="_denoised")
 @click.option(
     "--ray",
     metavar="ADDRESS",
@@ -134,7 +124,6 @@ def cli() -> None:
     "127.0.0.1 for the time of the work. Needs 'audenoise[cluster]', and the same paths on all machines.",
 )
 @click.option("--plot", is_flag=True, help="Write OUT.png beside each result: spectrograms before and after.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary; errors are still printed.")
 def predict(
     inputs: tuple[str, ...],
     output: str,
@@ -266,6 +255,8 @@ for _command in (
     report,
     enhance,
     train_enhancer,
+    pretrain,
+    completion,
 ):
     cli.add_command(_command)
 
@@ -298,6 +289,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except AudenoiseError as error:
         return _fail(str(error))
+    except UnicodeEncodeError as error:
+        name = one_line(error.object[max(0, error.start - 80) : error.end + 20])
+        return _fail(f"{name}: a name with bytes that are no UTF-8 can't be written here; rename the file")
     except OSError as error:
         if error.errno == errno.EPIPE:
             # The reader went away (`audenoise ... | head`): nobody is left to tell, not even at exit.
@@ -310,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(line: str) -> None:
-    click.echo(f"audenoise: {' '.join(line.split())}", err=True)
+    click.echo(f"audenoise: {one_line(' '.join(line.split()))}", err=True)
 
 
 def _fail(message: str, *, code: int = 1) -> int:

@@ -69,7 +69,11 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     metavar="N",
     help="Of each clean recording, each with another noise.  [default: 1, or what --hours needs]",
 )
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="In all.  [default: all there is]")
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Hours of mixtures in all.  [default: all there is]",
+)
 @click.option(
     "--max-duration",
     "max_duration_s",
@@ -82,7 +86,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "min_duration_s",
     type=click.FloatRange(0, 600),
     metavar="S",
-    help="Shorter recordings are left out.  [default: 0.5]",
+    help="Recordings of fewer seconds are left out.  [default: 0.5]",
 )
 @click.option(
     "--noise-class",
@@ -142,7 +146,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--strict", is_flag=True, help="Fail at the first file that can't be used, in place of skipping it."
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Same seed, same dataset.  [default: 0]")
-@click.option("--shard-mb", type=click.FloatRange(0.1, 4096), help="Size of a shard, about.  [default: 64]")
+@click.option(
+    "--shard-mb", type=click.FloatRange(0.1, 4096), help="Size of a shard in MB, about.  [default: 64]"
+)
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes.  [default: all cores]")
 @click.option(
     "--ray",

@@ -6,18 +6,17 @@ from typing import Any
 
 import click
 
+from audenoise.cli_options import (
+    FOLDERS,
+    FROM_ENCODER,
+    feeding_options,
+    recipe_options,
+    report,
+    result_options,
+    run_options,
+)
 from audenoise.errors import AudenoiseError
 from audenoise.keras_loading import load_keras
-
-_FOLDERS: dict[str, Any] = {
-    "multiple": True,
-    "type": click.Path(exists=True, path_type=Path),
-    "metavar": "DIR",
-}
-
-
-def _report(line: str) -> None:
-    click.echo(f"audenoise: {line}", err=True)
 
 
 @click.command()
@@ -53,21 +52,7 @@ def _report(line: str) -> None:
     metavar="HZ",
     help="Of the results, in Hz.  [default: the model's, 48000]",
 )
-@click.option(
-    "--suffix", default="", metavar="TEXT", help="Added to every file name before the dot, e.g. _enhanced."
-)
-@click.option(
-    "--overwrite", is_flag=True, help="Replace existing files. Without it they are kept and reported."
-)
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Files worked on at a time.",
-)
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no summary; errors are still printed.")
+@result_options(suffix="_enhanced")
 def enhance(
     inputs: tuple[str, ...],
     output: str,
@@ -96,19 +81,19 @@ def enhance(
     unlisted: list[AudenoiseError] = []
     plan = plan_files([Path(name) for name in inputs], output, suffix=suffix, on_error=unlisted.append)
     for problem in unlisted:
-        _report(f"error: {problem}")
+        report(f"error: {problem}")
     result = enhance_files(
         plan,
         EnhanceSettings(**settings),
         jobs=jobs,
-        report=_report,
+        report=report,
         progress=not quiet and sys.stderr.isatty(),
     )
     if result.kept:
         others = f" and {len(result.kept) - 1} more" if len(result.kept) > 1 else ""
-        _report(f"kept existing {result.kept[0]}{others}; --overwrite replaces")
+        report(f"kept existing {result.kept[0]}{others}; --overwrite replaces")
     if not quiet and len(plan) > 1:
-        _report(f"{result.denoised} enhanced, {len(result.kept)} kept, {result.failed} failed")
+        report(f"{result.denoised} enhanced, {len(result.kept)} kept, {result.failed} failed")
     named_one_was_kept = result.kept == [Path(output)]
     return 1 if result.failed or unlisted or named_one_was_kept else 0
 
@@ -119,33 +104,23 @@ def enhance(
     required=True,
     help="Studio-like speech at 32 kHz or more, searched recursively; may be given again. Recordings whose "
     "speech does not reach the spec's pairs.min_bandwidth_hz are left out, as measured.",
-    **_FOLDERS,
+    **FOLDERS,
 )
-@click.option(
-    "--noise", help="Background noise, searched recursively.  [default: coloured noise]", **_FOLDERS
-)
-@click.option("--rir", help="Room impulse responses; simulated rooms are used besides.", **_FOLDERS)
+@click.option("--noise", help="Background noise, searched recursively.  [default: coloured noise]", **FOLDERS)
+@click.option("--rir", help="Room impulse responses; simulated rooms are used besides.", **FOLDERS)
 @click.option(
     "--valid-clean",
     help="Speech to validate on, of other speakers.  [default: one recording in 20 is held out]",
-    **_FOLDERS,
+    **FOLDERS,
 )
-@click.option("--valid-noise", help="Noise to validate on.  [default: one in 20 is held out]", **_FOLDERS)
+@click.option("--valid-noise", help="Noise to validate on.  [default: one in 20 is held out]", **FOLDERS)
 @click.option(
     "--spec",
     "spec_path",
     metavar="FILE|NAME",
     help="Spec in YAML or JSON, or the name of a shipped recipe.  [default: enhancer, or the run's own]",
 )
-@click.option(
-    "--out",
-    "run",
-    required=True,
-    metavar="RUN",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for weights, logs, examples and spec.",
-)
-@click.option("--resume", is_flag=True, help="Continue the run in RUN after its last finished epoch.")
+@run_options(holds="weights, logs, examples and spec")
 @click.option(
     "--from",
     "source",
@@ -159,23 +134,9 @@ def enhance(
     metavar="NAME|FOLDER",
     help="The denoiser that a share of the inputs goes through first.  [default: standard]",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Overrides training.epochs.")
-@click.option("--steps-per-epoch", type=click.IntRange(min=1), help="Overrides training.steps_per_epoch.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Overrides training.batch_size.")
-@click.option("--seed", type=click.IntRange(min=0), help="Overrides training.seed.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    help="Processes that make pairs; data_wait in the log tells whether they keep up.",
-)
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Where decoded audio is kept, 346 MB per hour at 48 kHz.  [default: RUN/cache]",
-)
+@FROM_ENCODER
+@recipe_options()
+@feeding_options(work="make pairs", rate_hz=48000, mb_per_hour=346)
 def train_enhancer(
     clean: tuple[Path, ...],
     noise: tuple[Path, ...],
@@ -186,6 +147,7 @@ def train_enhancer(
     run: Path,
     resume: bool,
     source: Path | None,
+    from_encoder: Path | None,
     denoiser: str | None,
     workers: int,
     cache: Path | None,
@@ -202,6 +164,8 @@ def train_enhancer(
       audenoise train-enhancer --clean studio/ --noise noises/ --out runs/enhancer --resume
       audenoise train-enhancer --clean my_voice/ --from runs/enhancer --out runs/mine
     """
+    if source is not None and from_encoder is not None:
+        raise click.UsageError("--from and --from-encoder: take one of them.")
     from audenoise.specs.enhancer import load_enhancer_spec, parse_enhancer_spec
 
     if resume and spec_path is None and (run / "spec.yaml").is_file():
@@ -232,7 +196,8 @@ def train_enhancer(
         workers=workers,
         resume=resume,
         source=source,
-        report=_report,
+        encoder=from_encoder,
+        report=report,
     )
     score = "" if state.best_loss is None else f", {spec.training.best_by} {state.best_loss:.3f}"
-    _report(f"best after epoch {state.best_epoch}{score}: {run / 'best.weights.h5'}")
+    report(f"best after epoch {state.best_epoch}{score}: {run / 'best.weights.h5'}")

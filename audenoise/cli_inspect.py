@@ -27,7 +27,7 @@ _SHOWN = 10
     "--export",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Write N random mixtures as wav files, each as noisy, clean and noise.",
+    help="Write N random mixtures as wav files, each as noisy, clean and noise.  [default: none]",
 )
 @click.option(
     "--out",

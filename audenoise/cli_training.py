@@ -5,14 +5,16 @@ from typing import Any
 
 import click
 
+from audenoise.cli_options import (
+    FOLDERS,
+    FROM_ENCODER,
+    feeding_options,
+    recipe_options,
+    report,
+    run_options,
+)
 from audenoise.errors import AudenoiseError, SpecError
 from audenoise.keras_loading import load_keras
-
-_FOLDERS: dict[str, Any] = {
-    "multiple": True,
-    "type": click.Path(exists=True, path_type=Path),
-    "metavar": "DIR",
-}
 
 
 class DeviceCount(click.ParamType):
@@ -32,53 +34,33 @@ class DeviceCount(click.ParamType):
         return count
 
 
-def _report(line: str) -> None:
-    click.echo(f"audenoise: {line}", err=True)
-
-
 @click.command()
 @click.argument("dataset", required=False, type=click.Path(exists=True, path_type=Path), metavar="[DATASET]")
-@click.option("--clean", help="Clean speech, searched recursively; may be given again.", **_FOLDERS)
-@click.option("--noise", help="Noise, searched recursively; may be given again.", **_FOLDERS)
-@click.option("--rir", help="Room impulse responses; simulated rooms are used besides.", **_FOLDERS)
+@click.option("--clean", help="Clean speech, searched recursively; may be given again.", **FOLDERS)
+@click.option("--noise", help="Noise, searched recursively; may be given again.", **FOLDERS)
+@click.option("--rir", help="Room impulse responses; simulated rooms are used besides.", **FOLDERS)
 @click.option(
     "--valid-clean",
     help="Clean speech to validate on, of other speakers.  [default: one recording in 20 is held out]",
-    **_FOLDERS,
+    **FOLDERS,
 )
-@click.option("--valid-noise", help="Noise to validate on.  [default: one in 20 is held out]", **_FOLDERS)
+@click.option("--valid-noise", help="Noise to validate on.  [default: one in 20 is held out]", **FOLDERS)
 @click.option(
     "--spec",
     "spec_path",
     metavar="FILE|NAME",
     help="Spec in YAML or JSON, or the name of a shipped recipe.  [default: standard, or the preset's own]",
 )
-@click.option(
-    "--out",
-    "run",
-    required=True,
-    metavar="RUN",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for weights, logs and spec.",
-)
-@click.option("--resume", is_flag=True, help="Continue the run in RUN after its last finished epoch.")
+@run_options(holds="weights, logs and spec")
 @click.option(
     "--from-preset", metavar="NAME|FOLDER", help="Start from a published model's weights (fine-tuning)."
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Overrides training.epochs.")
-@click.option("--steps-per-epoch", type=click.IntRange(min=1), help="Overrides training.steps_per_epoch.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Overrides training.batch_size.")
+@FROM_ENCODER
+@recipe_options()
 @click.option(
     "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Overrides training.learning_rate."
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Overrides training.seed.")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    help="Processes that mix or read; data_wait in the log tells whether they keep up.",
-)
+@feeding_options(work="mix or read", rate_hz=16000, mb_per_hour=115)
 @click.option(
     "--precision",
     type=click.Choice(["float32", "mixed_float16", "mixed_bfloat16"]),
@@ -117,12 +99,6 @@ def _report(line: str) -> None:
     envvar="KERAS_DISTRIBUTION_JOB_ADDRESSES",
     help="Where host 0 listens and the others find it.",
 )
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Where decoded audio is kept, 115 MB per hour at 16 kHz.  [default: RUN/cache]",
-)
 def train(
     dataset: Path | None,
     clean: tuple[Path, ...],
@@ -134,6 +110,7 @@ def train(
     run: Path,
     resume: bool,
     from_preset: str | None,
+    from_encoder: Path | None,
     workers: int,
     cache: Path | None,
     devices: int | None,
@@ -177,9 +154,12 @@ def train(
     elif not (clean and noise):
         raise click.UsageError("Name a DATASET, or folders with --clean and --noise.")
 
-    from audenoise.specs import load_recipe, load_spec, override_training, same_network
+    if from_preset and from_encoder:
+        raise click.UsageError("--from-preset and --from-encoder: take one of them.")
+    from audenoise.specs import ModelSpec, load_recipe, load_spec, override_training, same_network
 
-    weights = preset = None
+    weights: Any = None
+    preset = None
     if from_preset:
         from audenoise.presets import load_preset
 
@@ -204,6 +184,15 @@ def train(
 
         join(Hosts(coordinator, hosts, host))
     load_keras()
+    if from_encoder is not None:
+        from functools import partial
+
+        from audenoise.encoder_weights import start_from_encoder, stored_spec
+
+        source = stored_spec(from_encoder)
+        if isinstance(source, ModelSpec):  # its input in dB was scaled so
+            spec = spec.with_scaling(source.input.scaling, None)
+        weights = partial(start_from_encoder, source=from_encoder, report=None if host else report)
     from audenoise.corpus import TrainingFolders
     from audenoise.devices import find_devices
     from audenoise.training import train_from_dataset, train_from_folders
@@ -214,7 +203,7 @@ def train(
         "resume": resume,
         "initial_weights": weights,
         "devices": find_devices(devices),
-        "report": _report,
+        "report": report,
     }
     if dataset is not None:
         state = train_from_dataset(spec, dataset, **common)
@@ -226,13 +215,19 @@ def train(
         return
     how = "" if state.best_score is None else f", {spec.training.best_by} {state.best_score:.3f}"
     best = run / "best.weights.h5"
-    _report(f"best validation loss {state.best_loss:.5f}{how} after epoch {state.best_epoch}: {best}")
+    report(f"best validation loss {state.best_loss:.5f}{how} after epoch {state.best_epoch}: {best}")
 
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("target", metavar="models/NAME", type=click.Path(path_type=Path))
-@click.option("--description", default="A denoiser trained with audenoise.", show_default=True)
+@click.option(
+    "--description",
+    default="A denoiser trained with audenoise.",
+    show_default=True,
+    metavar="TEXT",
+    help="One line about the model, for `audenoise models list`.",
+)
 @click.option("--licence", default="unstated", show_default=True, help="Licence of the weights.")
 @click.option("--data", multiple=True, metavar="TEXT", help="What it was trained on; may be given again.")
 @click.option(
@@ -289,5 +284,5 @@ def publish(
         overwrite=overwrite,
     )
     for line in doubts(run):
-        _report(f"warning: {line}")
-    _report(f"{target}: published; Keras and ONNX differ by {difference:.1e} of the peak")
+        report(f"warning: {line}")
+    report(f"{target}: published; Keras and ONNX differ by {difference:.1e} of the peak")

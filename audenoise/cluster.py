@@ -3,12 +3,14 @@
 import logging
 import os
 import re
-import socket
+import sys
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from typing import Any, TypeVar
 
+from audenoise.addresses import Address, check_answered
 from audenoise.errors import AudenoiseError
 
 Item = TypeVar("Item")
@@ -21,6 +23,7 @@ LOST_NODES = 5
 _CONNECT_S = 5.0
 _START_S = 300
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 def map_on_cluster(
@@ -156,8 +159,7 @@ def _own(error: Any) -> BaseException:
 def _connected(address: str) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if address not in ("auto", "local"):
-        _check_reachable(address)
+    place = None if address in ("auto", "local") else _reached(address)
     try:
         import ray
     except ImportError:
@@ -165,39 +167,104 @@ def _connected(address: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    here: dict[str, Any] = {"address": address}
-    if address == "local":
-        here |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    try:
-        ray.init(
-            **here,
-            configure_logging=True,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            runtime_env={"env_vars": dict.fromkeys(_THREADS, "1")},
-        )
-    except (RuntimeError, ConnectionError, ValueError, OSError, AssertionError, TimeoutError) as error:
-        raise AudenoiseError(f"--ray {address}: {' '.join(str(error).split())[:300]}") from None
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    place = _running_here(ray) if address == "auto" else place
+    with _own_address(ray, on_loopback=address == "local" or (place is not None and place.is_loopback)):
+        said: list[str] = []
+        here: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+        try:
+            with _in_place_of_stderr(said):
+                ray.init(
+                    address,
+                    **here,
+                    configure_logging=True,
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                    runtime_env={"env_vars": dict.fromkeys(_THREADS, "1")},
+                )
+        except (RuntimeError, ConnectionError, ValueError, OSError, AssertionError, TimeoutError) as error:
+            reason = " ".join(str(error).split())[:300]
+            if any("InvalidAuthToken" in line for line in said):
+                # Ray tells its token to an address only if it is asked to.
+                reason = (
+                    "the cluster wants Ray's token; set RAY_AUTH_MODE=token here too, with the same token"
+                )
+            raise AudenoiseError(f"--ray {address}: {reason}") from None
+        try:
+            if address == "local":
+                _check_loopback(ray)
+            yield ray
+        finally:
+            ray.shutdown()
 
 
-def _check_reachable(address: str) -> None:
+@contextmanager
+def _in_place_of_stderr(said: list[str]) -> Iterator[None]:
+    """Collect what Ray's compiled part says: a line for each of dozens of attempts to connect."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            said += file.read().decode(errors="replace").splitlines()
+
+
+def _reached(address: str) -> Address:
     if "://" in address:
         raise AudenoiseError(
             f"--ray {address}: must be HOST:PORT, auto or local; run the command on a machine of the cluster"
         )
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):(\d{1,5})", address)
-    if not found or not 1 <= int(found[2]) <= 65535:
-        raise AudenoiseError(f"--ray {address}: must be HOST:PORT, such as 127.0.0.1:6379, or auto or local")
+    place = Address.parse(address, "--ray", example="127.0.0.1:6379, or auto or local")
+    check_answered(place, "--ray", patience_s=_CONNECT_S, advice="`ray start --head` starts a cluster")
+    return place
+
+
+def _running_here(ray: Any) -> Address | None:
+    """What ``auto`` leads to, as far as Ray tells."""
+    with suppress(Exception):
+        return Address.parse(ray._private.services.get_ray_address_from_environment("auto", None), "--ray")
+    return None
+
+
+@contextmanager
+def _own_address(ray: Any, *, on_loopback: bool) -> Iterator[None]:
+    """Let Ray take 127.0.0.1 for this machine's address, so that it listens there alone.
+
+    On Linux, Ray replaces an address of the loopback by that of a network card, and then listens on all. What
+    stops it is what stops it on macOS: a constant here, and the variable that it comes from in new processes.
+    """
+    constants = ray._private.ray_constants
+    before = os.environ.get(_CLUSTERS), getattr(constants, "ENABLE_RAY_CLUSTER", None)
+    if not on_loopback or before[1] is None:
+        yield
+        return
+    os.environ[_CLUSTERS], constants.ENABLE_RAY_CLUSTER = "0", False
     try:
-        socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=_CONNECT_S).close()
-    except OSError as error:
-        raise AudenoiseError(
-            f"--ray {address}: no cluster answers ({error.strerror or error}); `ray start --head` starts one"
-        ) from None
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before[1]
+        if before[0] is None:
+            del os.environ[_CLUSTERS]
+        else:
+            os.environ[_CLUSTERS] = before[0]
+
+
+def _check_loopback(ray: Any) -> None:
+    """Ray may change what `_own_address` relies on."""
+    for node in ray.nodes():
+        if not Address(node["NodeManagerAddress"], 1).is_loopback:
+            raise AudenoiseError(
+                f"--ray local: Ray {ray.__version__} listens on {node['NodeManagerAddress']} and not on this "
+                "machine alone; use --jobs"
+            )
 
 
 def _check_versions(ray: Any, address: str) -> None:

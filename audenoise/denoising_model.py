@@ -13,7 +13,7 @@ from keras import ops
 from audenoise.devices import ONE_DEVICE, Devices
 from audenoise.layers import SpectralTransform, to_numpy
 from audenoise.losses import denoising_losses
-from audenoise.specs import ModelSpec
+from audenoise.specs import ModelSpec, TrainingSpec
 
 
 @keras.saving.register_keras_serializable("audenoise")
@@ -99,7 +99,11 @@ def with_loss_scale(optimizer: keras.optimizers.Optimizer, name: str) -> keras.o
 
 def make_optimizer(spec: ModelSpec) -> keras.optimizers.Optimizer:
     """AdamW or Adam with the spec's schedule, clipping and weight averaging."""
-    recipe = spec.training
+    return optimizer_of(spec.training)
+
+
+def optimizer_of(recipe: TrainingSpec) -> keras.optimizers.Optimizer:
+    """See `make_optimizer`."""
     total = recipe.epochs * recipe.steps_per_epoch
     warmup = min(recipe.warmup_steps, total // 10)
     rate: Any = recipe.learning_rate

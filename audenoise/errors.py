@@ -5,8 +5,22 @@ line can print it as it is. Anything that is not an `AudenoiseError` is a defect
 """
 
 
+def one_line(text: str) -> str:
+    """Escape what can't be printed, such as a line break in a file's name.
+
+    >>> one_line("two\\nlines.wav")
+    'two\\\\nlines.wav'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 class AudenoiseError(Exception):
     """Base of all errors that a person can put right."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class AudioFileError(AudenoiseError):

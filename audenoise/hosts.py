@@ -4,13 +4,13 @@ Only JAX can do that under Keras 3. Its processes meet at a coordinator, which l
 """
 
 import os
-import re
 import socket
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 
+from audenoise.addresses import Address, in_words
 from audenoise.cluster import own_version
 from audenoise.errors import TrainingError
 
@@ -37,13 +37,13 @@ class Hosts:
 
     Raises
     ------
-    TrainingError
+    AudenoiseError
         If the address isn't one, or the number is none of the count's.
 
     Examples
     --------
     >>> Hosts("127.0.0.1:9911", count=2, number=1).address
-    ('127.0.0.1', 9911)
+    Address(host='127.0.0.1', port=9911)
     """
 
     coordinator: str
@@ -51,20 +51,15 @@ class Hosts:
     number: int
 
     def __post_init__(self) -> None:
-        found = re.fullmatch(r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+):(\d{1,5})", self.coordinator)
-        if not found or not 1 <= int(found[1]) <= 65535:
-            raise TrainingError(
-                f"--coordinator {self.coordinator}: must be HOST:PORT, such as 127.0.0.1:9911"
-            )
+        _ = self.address  # refuses what is none
         if not 0 <= self.number < self.count:
             raise TrainingError(
                 f"--host {self.number}: the {self.count} hosts have the numbers 0 to {self.count - 1}"
             )
 
     @property
-    def address(self) -> tuple[str, int]:
-        host, _, port = self.coordinator.rpartition(":")
-        return host.strip("[]"), int(port)
+    def address(self) -> Address:
+        return Address.parse(self.coordinator, "--coordinator", example="127.0.0.1:9911")
 
 
 def join(hosts: Hosts, *, patience_s: float = PATIENCE_S) -> None:
@@ -116,11 +111,12 @@ def _await_others(hosts: Hosts, versions: str, patience_s: float) -> str:
     until = time.monotonic() + patience_s
     with ExitStack() as stack:
         try:
-            family, _, _, _, place = socket.getaddrinfo(*hosts.address, type=socket.SOCK_STREAM)[0]
+            family, _, _, _, place = socket.getaddrinfo(*hosts.address.place, type=socket.SOCK_STREAM)[0]
             server = stack.enter_context(socket.create_server(place[:2], family=family))
         except OSError as error:
             raise TrainingError(
-                f"--coordinator {hosts.coordinator}: host 0 can't listen there ({error.strerror or error})"
+                f"--coordinator {hosts.coordinator}: host 0 can't listen there "
+                f"({in_words(error, hosts.address)})"
             ) from None
         come: dict[int, socket.socket] = {}
         while missing := sorted(set(range(1, hosts.count)) - come.keys()):
@@ -158,7 +154,7 @@ def _report_to_first(hosts: Hosts, versions: str, patience_s: float) -> str:
     until = time.monotonic() + patience_s
     while True:
         try:
-            with socket.create_connection(hosts.address, timeout=5) as connection:
+            with socket.create_connection(hosts.address.place, timeout=5) as connection:
                 _say(connection, f"{_GREETING}/{hosts.number}/{hosts.count}/{versions}")
                 answer = _heard(connection, max(0.1, until - time.monotonic()))
                 if answer == _GREETING:
@@ -167,8 +163,8 @@ def _report_to_first(hosts: Hosts, versions: str, patience_s: float) -> str:
         except OSError as error:
             if time.monotonic() > until or isinstance(error, socket.gaierror):
                 raise TrainingError(
-                    f"--coordinator {hosts.coordinator}: can't be reached ({error.strerror or error}); start "
-                    "host 0, and check address and port"
+                    f"--coordinator {hosts.coordinator}: can't be reached "
+                    f"({in_words(error, hosts.address)}); start host 0, and check address and port"
                 ) from None
             time.sleep(0.2)
 

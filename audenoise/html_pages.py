@@ -6,6 +6,7 @@ import html
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -82,9 +83,10 @@ def write_text(path: Path, text: str, *, overwrite: bool) -> None:
     check_target(path, overwrite=overwrite)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.write_bytes(text.encode("utf-8"))
+        partial.write_bytes(text.encode("utf-8", "backslashreplace"))
         os.replace(partial, path)
     except OSError as error:
         raise AudenoiseError(f"{path}: can't be written ({error.strerror})") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses even where there is nothing to remove
+            partial.unlink()

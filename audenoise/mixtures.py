@@ -113,7 +113,7 @@ def build_pool(
     stamp = hashlib.sha256(str(sample_rate).encode())
     for path, _ in files:
         stat = path.stat()
-        stamp.update(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+        stamp.update(os.fsencode(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}\n"))
     base = cache / f"pool-{stamp.hexdigest()[:16]}"
     raw, index = base.with_suffix(".i16"), base.with_suffix(".npz")
     if not (raw.exists() and index.exists()):

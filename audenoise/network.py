@@ -45,10 +45,16 @@ class Network:
         # From bytes: they are the ones that were checked, and a graph without a path can't reach other files.
         content = preset.read_file(GRAPH_FILE)
         try:
-            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            # Without the fallback, which prints that it tries the same again.
+            self._session = ort.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
         except Exception as error:  # onnxruntime's errors have no common base
             raise ModelError(f"{self._where} can't be loaded ({_first_line(error)})") from error
-        self._states = self._checked_states()
+        try:
+            self._states = self._checked_states()
+        except UnicodeDecodeError as error:  # names of axes are decoded when the shape is asked for
+            raise ModelError(f"{self._where} has a name that is not text ({error.reason})") from error
         self._outputs = ["denoised", *(f"{name}_out" for name in self._states)]
 
     def initial_states(self, batch: int) -> dict[str, np.ndarray]:

@@ -294,9 +294,9 @@ def _activation(g: _Graph, layer: keras.layers.Activation, inputs: list[str]) ->
     name, x = layer.activation.__name__, inputs[0]
     if name == "silu":
         return g.add("Mul", [x, g.add("Sigmoid", [x])])
-    if name == "gelu":  # x·Φ(x) by the error function
+    if name == "gelu":  # x·Φ(x) by the error function, in the form that ONNX Runtime makes one operator of
         half = g.add("Mul", [x, g.constant(0.5)])
-        error = g.add("Erf", [g.add("Mul", [x, g.constant(2**-0.5)])])
+        error = g.add("Erf", [g.add("Div", [x, g.constant(2**0.5)])])
         return g.add("Mul", [half, g.add("Add", [error, g.constant(1.0)])])
     plain = {"relu": "Relu", "elu": "Elu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softplus": "Softplus"}
     return g.add(plain[name], [x])

@@ -3,6 +3,7 @@
 """Training a denoiser with Keras `fit`, on TensorFlow or JAX."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from audenoise.architectures.summary import build_checked
 from audenoise.callbacks import (
     AverageWarmUp,
     EpochWarmUp,
+    FinishEpoch,
     Guard,
     Plateau,
     Reseed,
@@ -37,9 +39,11 @@ from audenoise.errors import DataError, SpecError, TrainingError
 from audenoise.mixtures import BatchShare, BatchSource, MixtureStream
 from audenoise.run_folders import RunState, held, prepare_run
 from audenoise.scaling import scaling_of_run
-from audenoise.specs import ModelSpec, parse_spec, spec_to_dict
+from audenoise.specs import ModelSpec, TrainingSpec, parse_spec, spec_to_dict
 from audenoise.training_log import DataWait, EpochReport, LogTable, Quality
 from audenoise.validation import MEASURES, ValidationScores
+
+WeightSource = Callable[[keras.Model], object]
 
 
 def fit(
@@ -50,7 +54,7 @@ def fit(
     run: Path,
     state: RunState,
     devices: Devices = ONE_DEVICE,
-    initial_weights: Path | None = None,
+    initial_weights: Path | WeightSource | None = None,
     tensorboard: bool = True,
     verbose: int = 0,
     report: Callable[[str], object] | None = None,
@@ -71,8 +75,8 @@ def fit(
         Its epoch is where training goes on.
     devices : Devices
         From `find_devices`.
-    initial_weights : Path, optional
-        Network weights to start from (fine-tuning).
+    initial_weights : Path or callable, optional
+        Network weights to start from (fine-tuning), or what gives them to a new network.
     tensorboard : bool
         Write TensorBoard logs to ``run/logs`` if TensorFlow is the backend.
     verbose : int
@@ -113,7 +117,7 @@ def _fit(
     run: Path,
     state: RunState,
     devices: Devices,
-    initial_weights: Path | None,
+    initial_weights: Path | WeightSource | None,
     tensorboard: bool,
     verbose: int,
     report: Callable[[str], object] | None,
@@ -144,7 +148,10 @@ def _fit(
                 model.load_weights(file)
         elif initial_weights:
             with undistributed():
-                model.network.load_weights(initial_weights)
+                if callable(initial_weights):
+                    initial_weights(model.network)
+                else:
+                    model.network.load_weights(initial_weights)
     except (ValueError, OSError, KeyError) as error:
         source = run / state.last if state.last else initial_weights
         raise TrainingError(
@@ -157,20 +164,7 @@ def _fit(
             f"training.best_by: {recipe.best_by} can't be measured here: its package is missing, or "
             "training.scored_mixtures is 0, or no validation example has speech"
         )
-    callbacks: list[keras.callbacks.Callback] = [Reseed(recipe.seed), Guard()]
-    if recipe.schedule == "plateau":
-        callbacks += [
-            EpochWarmUp(
-                recipe.learning_rate,
-                warmup_steps=recipe.warmup_steps,
-                steps_per_epoch=recipe.steps_per_epoch,
-            ),
-            Plateau(state, recipe.plateau_patience),
-        ]
-    if devices.is_first:
-        callbacks.append(SaveLast(run, state))
-    if recipe.ema_momentum:
-        callbacks += [SwapAverages(swap_on_epoch=True), AverageWarmUp()]
+    callbacks = usual_callbacks(recipe, run, state, saves=devices.is_first)
     if devices.is_first:
         callbacks.append(Quality(scores, recipe.batch_size))
         if report is not None:
@@ -181,39 +175,77 @@ def _fit(
         callbacks += [best, DataWait(batches), LogTable(run / "log.csv", state.epoch)]
         if tensorboard and keras.backend.backend() == "tensorflow":
             callbacks.append(keras.callbacks.TensorBoard(run / "logs"))
+        callbacks.append(FinishEpoch(run, state))
     if devices.hosts > 1:
         callbacks.append(StopTogether(devices))
+    run_epochs(
+        model,
+        recipe,
+        itertools.chain(first, batches),
+        state=state,
+        validation_data=devices.examples(validation, recipe.batch_size),
+        validation_batch_size=recipe.batch_size // devices.hosts,
+        callbacks=callbacks,
+        verbose=verbose,
+    )
+    if devices.on_first(lambda: {"has_best": state.best_loss is not None})["has_best"]:
+        with devices.file_of_first(run / "best.weights.h5") as file, undistributed():
+            model.network.load_weights(file)
+    return model.network
+
+
+def usual_callbacks(
+    recipe: TrainingSpec, run: Path, state: RunState, *, saves: bool
+) -> list[keras.callbacks.Callback]:
+    """What comes first between epochs: seeds, the guard, the schedule, the last state, averaged weights.
+
+    `saves` says whether this process writes to `run`.
+    """
+    callbacks: list[keras.callbacks.Callback] = [Reseed(recipe.seed), Guard()]
+    if recipe.schedule == "plateau":
+        callbacks += [
+            EpochWarmUp(
+                recipe.learning_rate,
+                warmup_steps=recipe.warmup_steps,
+                steps_per_epoch=recipe.steps_per_epoch,
+            ),
+            Plateau(state, recipe.plateau_patience),
+        ]
+    if saves:
+        callbacks.append(SaveLast(run))
+    if recipe.ema_momentum:
+        callbacks += [SwapAverages(swap_on_epoch=True), AverageWarmUp()]
+    return callbacks
+
+
+def run_epochs(
+    model: keras.Model, recipe: TrainingSpec, batches: Iterator[Any], *, state: RunState, **options: Any
+) -> None:
+    """The epochs that are left, by `fit` with some options of its own; what a batch raises comes through."""
     failures: list[Exception] = []
 
-    def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:  # Keras takes generators only
+    def generate() -> Iterator[Any]:  # Keras takes generators only
         try:
-            yield from first
             yield from batches
         except Exception as error:
             failures.append(error)
             raise
 
-    if state.epoch < recipe.epochs:
-        try:
-            model.fit(
-                generate(),
-                shuffle=False,
-                epochs=recipe.epochs,
-                initial_epoch=state.epoch,
-                steps_per_epoch=recipe.steps_per_epoch,
-                validation_data=devices.examples(validation, recipe.batch_size),
-                validation_batch_size=recipe.batch_size // devices.hosts,
-                callbacks=callbacks,
-                verbose=verbose,
-            )
-        except Exception:
-            if failures:  # TensorFlow wraps what the generator raises in an error of its own
-                raise failures[0] from None
-            raise
-    if devices.on_first(lambda: {"has_best": state.best_loss is not None})["has_best"]:
-        with devices.file_of_first(run / "best.weights.h5") as file, undistributed():
-            model.network.load_weights(file)
-    return model.network
+    if state.epoch >= recipe.epochs:
+        return
+    try:
+        model.fit(
+            generate(),
+            shuffle=False,
+            epochs=recipe.epochs,
+            initial_epoch=state.epoch,
+            steps_per_epoch=recipe.steps_per_epoch,
+            **options,
+        )
+    except Exception:
+        if failures:  # TensorFlow wraps what the generator raises in an error of its own
+            raise failures[0] from None
+        raise
 
 
 def train_from_folders(
@@ -224,7 +256,7 @@ def train_from_folders(
     cache: Path | None = None,
     workers: int = 1,
     resume: bool = False,
-    initial_weights: Path | None = None,
+    initial_weights: Path | WeightSource | None = None,
     devices: Devices = ONE_DEVICE,
     report: Callable[[str], object] = print,
 ) -> RunState:
@@ -242,8 +274,8 @@ def train_from_folders(
         Processes that mix; 0 mixes between the steps.
     resume : bool
         Continue the run in `run` after its last finished epoch.
-    initial_weights : Path, optional
-        Network weights to start from.
+    initial_weights : Path or callable, optional
+        See `fit`.
     devices : Devices
         From `find_devices`. Of several hosts, the first alone reads and writes `run`; the others keep decoded
         audio there if no `cache` is named.
@@ -295,7 +327,7 @@ def train_from_dataset(
     run: Path,
     workers: int = 1,
     resume: bool = False,
-    initial_weights: Path | None = None,
+    initial_weights: Path | WeightSource | None = None,
     devices: Devices = ONE_DEVICE,
     report: Callable[[str], object] = print,
 ) -> RunState:
@@ -364,7 +396,7 @@ def _train_on(
     state: RunState,
     workers: int,
     devices: Devices,
-    initial_weights: Path | None,
+    initial_weights: Path | WeightSource | None,
     report: Callable[[str], object],
 ) -> None:
     """Fit on a stream of this host's part of the batches that a source gives."""

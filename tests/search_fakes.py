@@ -108,13 +108,13 @@ def settings_of(**changes: Any) -> Any:
 
 def main(out: Path, options: dict[str, Any]) -> None:
     """A chief, a worker or a whole search as a process, with lines on stdout."""
+    from audenoise.addresses import Address
     from audenoise.errors import AudenoiseError
-    from audenoise.tuning.addresses import Address
     from audenoise.tuning.search import Role, search
 
     role = dict(options.pop("role", {}))
     if "address" in role:
-        role["address"] = Address.parse(role["address"])
+        role["address"] = Address.parse(role["address"], "--oracle")
     seconds = options.pop("seconds", 0.0)
     try:
         search(

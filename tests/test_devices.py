@@ -13,14 +13,16 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from open_ports import Watch
 from saved_datasets import mixture, write_dataset
 from training_batches import RECURRENT, TINY, batch, tiny
 
+from audenoise.addresses import Address
 from audenoise.architectures import build_network
 from audenoise.cli import main
 from audenoise.denoising_model import DenoisingModel, make_optimizer, precision, with_loss_scale
 from audenoise.devices import Devices, find_devices
-from audenoise.errors import SpecError, TrainingError
+from audenoise.errors import AudenoiseError, SpecError, TrainingError
 from audenoise.hosts import Hosts, _await_others, _report_to_first, join
 from audenoise.specs import dump_spec, parse_spec
 
@@ -119,7 +121,12 @@ def test_two_hosts_with_two_devices_each_learn_what_one_device_does(folder: Path
         )
         for number in (0, 1)
     ]
-    said = [ended(process) for process in (*hosts, alone)]
+    with Watch(hosts[0].pid) as first, Watch(hosts[1].pid) as second:
+        said = [ended(process) for process in (*hosts, alone)]
+    if sys.platform == "linux":  # the collectives too, which connect every host with every other
+        for watch in (first, second):
+            assert [host for host, _ in watch.seen if not Address(host, 1).is_loopback] == []
+        assert port in {number for _, number in first.seen}
     assert_same_curve(folder / "jax-1", folder / "host-0")
     assert "epoch 2/2" in said[0]
     assert "epoch" not in said[1]
@@ -161,7 +168,7 @@ def test_each_host_validates_on_its_part_of_every_batch() -> None:
 
 def test_hosts_that_cannot_meet_say_so_in_time(monkeypatch) -> None:
     for address in ("nowhere", "127.0.0.1:0", "a b:80"):
-        with pytest.raises(TrainingError, match="must be HOST:PORT"):
+        with pytest.raises(AudenoiseError, match=f"--coordinator {address}: must be HOST:PORT"):
             Hosts(address, 2, 1)
     with pytest.raises(TrainingError, match="numbers 0 to 1"):
         Hosts("127.0.0.1:9911", 2, 2)
@@ -175,7 +182,7 @@ def test_hosts_that_cannot_meet_say_so_in_time(monkeypatch) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(TrainingError, match="host 0 can't listen there"):
+        with pytest.raises(TrainingError, match=r"host 0 can't listen there \(the port is in use"):
             join(Hosts(f"127.0.0.1:{taken.getsockname()[1]}", 2, 0), patience_s=0.1)
 
 
@@ -204,7 +211,7 @@ def test_hosts_meet_or_say_why_not(others: list[dict[str, Any]], said: set[str])
     with ThreadPoolExecutor(4) as threads:
         first = threads.submit(meet, 0, address, count=3)
         with socket.socket() as stranger:
-            while stranger.connect_ex(Hosts(address, 3, 0).address):
+            while stranger.connect_ex(Hosts(address, 3, 0).address.place):
                 time.sleep(0.02)
             stranger.sendall(b"GET / HTTP/1.1\n")
         rest = [threads.submit(meet, address=address, count=3, **other) for other in others]

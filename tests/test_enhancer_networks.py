@@ -149,6 +149,33 @@ def test_switches_of_the_spec_change_the_network() -> None:
         assert bool(np.abs(after - before).max() > 0) == matters
 
 
+@pytest.mark.parametrize(
+    ("switch", "columns"), [("pitch", (2, 3)), ("rhythm", (0, 1, 3)), ("loudness", (0, 1, 2))]
+)
+def test_each_feature_can_be_switched_off_alone(switch: str, columns: tuple[int, ...]) -> None:
+    spec = tiny(conditioning={switch: False})
+    inputs = inputs_for(spec, 7)
+    generator = build_generator(spec)
+    before = to_numpy(generator(inputs)["spectrum"])
+    for column in range(4):
+        changed = inputs["conditioning"].copy()
+        changed[..., column] += 1
+        after = to_numpy(generator({**inputs, "conditioning": changed})["spectrum"])
+        assert bool(np.abs(after - before).max() > 0) == (column in columns)
+
+
+@pytest.mark.parametrize(("switch", "other"), [("pitch", "residual"), ("residual", "pitch")])
+def test_each_auxiliary_task_can_be_switched_off_alone(switch: str, other: str) -> None:
+    spec = tiny(auxiliary={switch: 0})
+    names = {layer.name for layer in build_generator(spec).layers}
+    assert f"{other}_head" in names
+    assert f"{switch}_head" not in names
+    side, pairs = Game(spec).generator_side, pair_batch(0, spec)
+    terms = side.terms(pairs.inputs(), pairs.targets(), side(pairs.inputs()))
+    assert other in terms
+    assert switch not in terms
+
+
 def test_an_untrained_network_gives_back_nearly_what_it_got() -> None:
     spec = tiny()
     inputs = inputs_for(spec, 20)

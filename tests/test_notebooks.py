@@ -20,9 +20,14 @@ from audenoise.errors import DataError
 from audenoise.mixing import active_rms, rms
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-NOTEBOOKS = ["01-spectrograms.ipynb", "02-train-your-own.ipynb", "03-evaluation.ipynb"]
+NOTEBOOKS = [
+    "01-spectrograms.ipynb",
+    "02-train-your-own.ipynb",
+    "03-evaluation.ipynb",
+    "04-restoration.ipynb",
+]
 CELL_LIMIT_S = 400  # minutes on a busy machine, seconds on an idle one
-VARIABLES = ("AUDENOISE_CLEAN", "AUDENOISE_NOISE", "AUDENOISE_MODEL", "AUDENOISE_WORK")
+VARIABLES = tuple(f"AUDENOISE_{name}" for name in ("CLEAN", "NOISE", "MODEL", "WORK", "ENHANCER", "SPEECH"))
 
 # A slash, a tilde or a drive where a word begins; `a / b` and `noisy/ clean/` are none.
 _ABSOLUTE = re.compile(
@@ -86,7 +91,8 @@ def test_a_stored_result_is_found():
 
 
 @pytest.mark.parametrize(
-    ("name", "n_pictures", "n_players"), [(NOTEBOOKS[0], 9, 16), (NOTEBOOKS[1], 3, 4), (NOTEBOOKS[2], 5, 12)]
+    ("name", "n_pictures", "n_players"),
+    [(NOTEBOOKS[0], 9, 16), (NOTEBOOKS[1], 3, 4), (NOTEBOOKS[2], 5, 12), (NOTEBOOKS[3], 6, 18)],
 )
 def test_a_notebook_runs(name, n_pictures, n_players, tmp_path, monkeypatch):
     # What Jupyter and the notebook write stays here, and nothing is fetched.

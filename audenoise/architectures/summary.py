@@ -18,6 +18,7 @@ from audenoise.specs import (
     DilatedBottleneck,
     ModelSpec,
     RecurrentBottleneck,
+    StageSpec,
     load_spec,
 )
 
@@ -117,35 +118,67 @@ def context_frames(network: keras.Model, spec: ModelSpec) -> Context:
     return Context(frames, frames, multiple)
 
 
-def _least_parameters(spec: ModelSpec) -> dict[str, int]:
-    """A lower bound of the parameters of each part of a spec."""
-    kind, bins = spec.bottleneck, spec.stft.bins
-    parts = [(f"encoder[{i}]", stage) for i, stage in enumerate(spec.encoder)]
-    if isinstance(kind, ConvolutionBottleneck):
-        parts += [(f"bottleneck.stages[{i}]", stage) for i, stage in enumerate(kind.stages)]
-    parts += [(f"decoder[{i}]", stage) for i, stage in enumerate(spec.decoder_stages)]
-    parts += [(f"output.stages[{i}]", stage) for i, stage in enumerate(spec.output.stages)]
-    counts, previous = {}, spec.input.channels
-    for key, stage in parts:
-        if stage.convolutions:
-            inputs = previous + (stage.convolutions - 1) * stage.filters
-            counts[key] = stage.filters * inputs * stage.kernel[0] * stage.kernel[1]
-        previous = stage.filters
-    for stage in spec.encoder:
+def _convolved(stage: StageSpec, channels: int) -> int:
+    """Weights of a stage's convolutions."""
+    inputs = channels + (stage.convolutions - 1) * stage.filters if stage.convolutions else 0
+    return stage.filters * inputs * stage.kernel[0] * stage.kernel[1]
+
+
+def _upwards(spec: ModelSpec, channels: int) -> dict[str, int]:
+    """The same for each part after the bottleneck, which `channels` leave; step by step as `build_unet`."""
+    counts, stages, wanted = {}, spec.decoder_stages, 1 if spec.output_is_magnitude else 2
+    for i, stage in enumerate(stages):
+        down, key = spec.encoder[-1 - i], f"decoder[{i}]"
+        if spec.decoder is None:
+            key = f"encoder[{len(stages) - 1 - i}], mirrored"
+        counts[key] = 0
+        if down.pool != (1, 1) and spec.upsampling != "repeat":
+            kernel = stage.up_kernel or down.pool
+            counts[key] += channels * stage.filters * kernel[0] * kernel[1]
+            channels = stage.filters
+        for position in ("before", "after"):
+            if spec.skip.position == position and spec.skip.kind == "concatenate":
+                channels += down.filters
+            elif spec.skip.position == position and spec.skip.kind == "add" and channels != down.filters:
+                counts[key] += channels * down.filters
+            if position == "before" and stage.convolutions:
+                counts[key] += _convolved(stage, channels)
+                channels = stage.filters
+        if down.stride != (1, 1) and spec.upsampling != "repeat":
+            following = next(iter((*stages[i + 1 :], *spec.output.stages)), None)
+            filters = following.filters if following else wanted
+            kernel = stage.up_kernel or (down.kernel[0] if down.stride[0] > 1 else 1, down.kernel[1])
+            counts[key] += channels * filters * kernel[0] * kernel[1]
+            channels = filters
+    for i, stage in enumerate(spec.output.stages):
+        counts[f"output.stages[{i}]"] = _convolved(stage, channels)
+        channels = stage.filters
+    counts["output.kernel"] = channels * spec.output.kernel[0] * spec.output.kernel[1]
+    return counts
+
+
+def least_parameters(spec: ModelSpec) -> dict[str, int]:
+    """A lower bound of the parameters of each part of a spec, known before anything is built."""
+    kind, bins, channels = spec.bottleneck, spec.stft.bins, spec.input.channels
+    counts = {}
+    for i, stage in enumerate(spec.encoder):
+        counts[f"encoder[{i}]"], channels = _convolved(stage, channels), stage.filters
         bins = -(-bins // (stage.stride[1] * stage.pool[1]))
-    if isinstance(kind, RecurrentBottleneck):
+    if isinstance(kind, ConvolutionBottleneck):
+        for i, stage in enumerate(kind.stages):
+            counts[f"bottleneck.stages[{i}]"], channels = _convolved(stage, channels), stage.filters
+    elif isinstance(kind, RecurrentBottleneck):
         bands = kind.bands or bins
-        block = 6 * kind.channels**2
+        block = 7 * kind.channels**2
         if kind.across_bands == "full_band":
             reduced = max(1, kind.channels // 4)
             block += kind.full_band_units * bands * (3 * reduced + kind.channels)
-        counts["bottleneck"] = kind.blocks * block + bands * (kind.channels + bins)
+        counts["bottleneck"] = kind.blocks * block + 2 * channels * kind.channels
+        counts["bottleneck"] += 2 * bands * bins if kind.bands else 0
     elif isinstance(kind, DilatedBottleneck):
-        counts["bottleneck"] = (
-            len(kind.dilations) * kind.channels * (kind.channels + kind.kernel[0] * kind.kernel[1])
-        )
-    counts["output.kernel"] = previous * spec.output.kernel[0] * spec.output.kernel[1]
-    return counts
+        each = kind.channels * (kind.channels + kind.kernel[0] * kind.kernel[1])
+        counts["bottleneck"] = len(kind.dilations) * each + 2 * channels * kind.channels
+    return counts | _upwards(spec, channels)
 
 
 def build_checked(spec: ModelSpec, *, source: str = "spec") -> keras.Model:
@@ -156,10 +189,12 @@ def build_checked(spec: ModelSpec, *, source: str = "spec") -> keras.Model:
     SpecError
         If the network would have more than 500 million parameters or cannot be built.
     """
-    for key, count in _least_parameters(spec).items():
+    counts = least_parameters(spec)
+    key = max(counts, key=lambda name: counts[name])
+    for what, count in ((f"{key}: ", counts[key]), (f"{key} and the rest: ", sum(counts.values()))):
         if count > MAX_PARAMETERS:
             raise SpecError(
-                f"{source}: {key}: has over {count / 1e6:.0f} million parameters; reduce its sizes"
+                f"{source}: {what}has over {count / 1e6:.0f} million parameters; reduce its sizes"
             )
     try:
         network = build_network(spec)

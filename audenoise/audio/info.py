@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,11 @@ class _SequentialFile(sf.SoundFile):
 
     def seekable(self) -> bool:
         return False
+
+
+def can_seek(file: sf.SoundFile) -> bool:
+    """Whether libsndfile can go to any sample of a file: it can't in GSM 6.10, as voice mail has it."""
+    return sf.SoundFile.seekable(file)
 
 
 def sndfile_name(path: Path) -> Any:
@@ -169,12 +174,15 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
 def open_audio(path: Path) -> Iterator[tuple[sf.SoundFile, AudioInfo]]:
     """Open a file with every check that needs no decoding (see `audio_info`)."""
     _check_readable(path)
-    try:
-        file = _SequentialFile(sndfile_name(path))
-    except (RuntimeError, TypeError, ValueError, OSError) as error:
-        raise AudioFileError(f"{shown(path)}: {_why_not_opened(path, error)}") from error
-    with file:
-        yield file, _inspect(path, file)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(_SequentialFile(sndfile_name(path)))
+            info = _inspect(path, file)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise AudioFileError(f"{shown(path)}: {_why_not_opened(path, error)}") from error
+        except OSError as error:  # what could be read a moment ago was moved, or a disk or network fails
+            raise AudioFileError(f"{shown(path)}: can't be read ({error.strerror or error}).") from error
+        yield file, info
 
 
 def _check_readable(path: Path) -> None:
@@ -203,8 +211,11 @@ def _check_readable(path: Path) -> None:
 
 def _why_not_opened(path: Path, error: Exception) -> str:
     reason = " ".join((getattr(error, "error_string", "") or "").split())
-    with open(path, "rb") as file:
-        head = file.read(12)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+    except OSError as problem:  # moved away in the meantime
+        return f"can't be read ({problem.strerror})."
     if head[:4] in (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff") or head[:3] == b"ID3":
         return f"has a damaged or unsupported audio header ({reason or 'unknown layout'}). {COPY_AGAIN}"
     return _NOT_AUDIO

@@ -12,7 +12,7 @@ import soundfile as sf
 from ..array_types import AudioVector, MultichannelAudio
 from ..errors import AudioFileError, SignalError
 from . import probe
-from .info import COPY_AGAIN, AudioInfo, open_audio, shown
+from .info import COPY_AGAIN, AudioInfo, can_seek, open_audio, shown
 from .resampling import resample
 
 _READ_BLOCK = 65_536
@@ -50,10 +50,12 @@ class AudioReader:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._file: sf.SoundFile | None = None
+        self._position: int | None = None  # the next sample of the file, None after an error
         self._stack = ExitStack()
 
     def __enter__(self) -> "AudioReader":
         self._file, self.info = self._stack.enter_context(open_audio(self.path))
+        self._position = 0
         return self
 
     def __exit__(
@@ -88,8 +90,7 @@ class AudioReader:
         SignalError
             If the reader isn't open or a number is out of range.
         """
-        file = self._file
-        if file is None:
+        if self._file is None:
             raise SignalError("AudioReader is not open. Use it in a `with` statement.")
         if block_samples < 1:
             raise SignalError(f"block_samples must be at least 1. Received: {block_samples}")
@@ -99,8 +100,7 @@ class AudioReader:
                 f"Received: start={start}, n_samples={n_samples}"
             )
         stop = self.info.n_samples if n_samples is None else min(self.info.n_samples, start + n_samples)
-        self._seek(file, start)
-        position = start
+        file, position = self._at(self._file, start), start
         while position < stop:
             asked = min(block_samples, stop - position)
             rows = self._read(file, asked, position)
@@ -113,25 +113,36 @@ class AudioReader:
             position += asked
             yield rows
 
-    def _seek(self, file: sf.SoundFile, start: int) -> None:
-        if start == file.tell():
-            return
+    def _at(self, file: sf.SoundFile, start: int) -> sf.SoundFile:
+        """The file where its next sample is `start`: itself, or opened again where it can't go back."""
+        if start == self._position:
+            return file
+        if not can_seek(file):
+            if self._position is None or start < self._position:
+                self._stack.close()
+                file = self.__enter__()._file or file
+            before = self._position or 0
+        else:
+            before = self._run_up(start)
+            try:
+                file.seek(before)
+            except sf.SoundFileError as error:
+                raise self._damaged(before) from error
+        while before < start:
+            before += len(self._read(file, min(_READ_BLOCK, start - before), before))
+        return file
+
+    def _run_up(self, start: int) -> int:
+        """Where to seek to and read on from, so that sample `start` is as in a run from the beginning."""
         if self.info.format == "MP3":
             # After a seek the first frames come out as zeros, for they need bits of those before them.
-            before = max(0, start - _MP3_RUN_UP)
-        elif self.info.format == "OGG":
+            return max(0, start - _MP3_RUN_UP)
+        if self.info.format == "OGG":
             # Opus needs a run-up too. And where the last page of a Vorbis stream is cut to the recording's
             # end, libsndfile lands too early in it by as much.
             page = probe.ogg_last_page_start(self.path) if self.info.subtype == "VORBIS" else start
-            before = max(0, min(start, page) - _OGG_RUN_UP)
-        else:
-            before = start
-        try:
-            file.seek(before)
-        except sf.SoundFileError as error:
-            raise self._damaged(before) from error
-        while before < start:
-            before += len(self._read(file, min(_READ_BLOCK, start - before), before))
+            return max(0, min(start, page) - _OGG_RUN_UP)
+        return start
 
     def _damaged(self, position: int) -> AudioFileError:
         return AudioFileError(
@@ -141,6 +152,7 @@ class AudioReader:
 
     def _read(self, file: sf.SoundFile, n_samples: int, position: int) -> MultichannelAudio:
         rows = np.empty((n_samples, self.info.channels), np.float32)
+        self._position = None
         try:
             rows = file.read(out=rows)
             position += len(rows)
@@ -151,6 +163,7 @@ class AudioReader:
                 f"{shown(self.path)}: is cut short: {position} of {self.info.n_samples} samples can be read. "
                 f"{COPY_AGAIN}"
             )
+        self._position = position
         return rows
 
 

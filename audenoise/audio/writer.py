@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -362,7 +363,9 @@ class AudioWriter:
         except RuntimeError:
             pass  # the file is being thrown away
         finally:
-            self._temporary.unlink(missing_ok=True)
+            # On a read-only disk removing fails even where there is nothing to remove.
+            with suppress(OSError):
+                self._temporary.unlink()
 
     def _translated(self, error: BaseException) -> BaseException:
         if not isinstance(error, (RuntimeError, OSError, AssertionError, ValueError)):

@@ -157,7 +157,9 @@ class _Table:
             table.stored[count] = row["stored_sha256"][:32].encode()
             if row["noise"]:
                 key = "|".join(row[name] for name in ("clean", "clean_offset_s", "noise", "noise_offset_s"))
-                table.made_of[count] = hashlib.sha256(key.encode()).hexdigest()[:16].encode()
+                table.made_of[count] = (
+                    hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16].encode()
+                )
             table.noise_only[count] = row["noise_ratio"] != "" and float(row["noise_ratio"]) == 1
             count += 1
         if count != items:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from audenoise.corpus import TrainingFolders
+from audenoise.encoder_weights import start_from_encoder
 from audenoise.enhancer_pairs import PairBatch, make_pairs
 from audenoise.enhancing.judging import Judge, Referee
 from audenoise.enhancing.runs import (
@@ -81,6 +82,7 @@ def fit_enhancer(
     run: Path,
     state: RunState,
     source: Path | None = None,
+    encoder: Path | None = None,
     report: Callable[[str], object] | None = None,
 ) -> keras.Model:
     """Train generator and discriminators, and keep the generator's best averaged weights in `run`.
@@ -97,6 +99,8 @@ def fit_enhancer(
         Its epoch is where training goes on.
     source : Path, optional
         A run or a generator's weights to start from, see `start_from`.
+    encoder : Path, optional
+        An encoder to start the generator from, see `start_from_encoder`.
     report : callable, optional
         Called with one line after each epoch.
 
@@ -119,6 +123,8 @@ def fit_enhancer(
     else:
         if source is not None:
             start_from(game, source)
+        if encoder is not None:
+            start_from_encoder(game.generator, encoder, report)
         restart_average(game)
     judge, referee = Judge(spec, validation, report), Referee(recipe.balance_epochs)
     table = LogTable(run / "log.csv", state.epoch)
@@ -187,6 +193,7 @@ def train_enhancer(
     workers: int = 1,
     resume: bool = False,
     source: Path | None = None,
+    encoder: Path | None = None,
     report: Callable[[str], object] = print,
 ) -> RunState:
     """Train on endless pairs made of the recordings in some folders.
@@ -208,6 +215,8 @@ def train_enhancer(
         Continue the run in `run` after its last finished epoch.
     source : Path, optional
         A run or a generator's weights to start from.
+    encoder : Path, optional
+        An encoder to start the generator from, as far as it fits.
     report : callable
         Called with one line for what is left out, for the data, and after each epoch.
 
@@ -239,7 +248,16 @@ def train_enhancer(
             first=state.epoch * spec.training.steps_per_epoch,
         )
         try:
-            fit_enhancer(spec, stream, validation, run=run, state=state, source=source, report=report)
+            fit_enhancer(
+                spec,
+                stream,
+                validation,
+                run=run,
+                state=state,
+                source=source,
+                encoder=encoder,
+                report=report,
+            )
         except KeyboardInterrupt:
             if state.epoch:
                 report(f"stopped after epoch {state.epoch}; --resume goes on")

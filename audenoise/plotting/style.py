@@ -2,12 +2,13 @@
 
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from audenoise.errors import AudenoiseError
+from audenoise.errors import AudenoiseError, one_line
 
 FONT_SIZE = 12.0
 LINE_COLOURS = ("#0072b2", "#d55e00")
@@ -35,6 +36,8 @@ def label_axes(axes: Axes, x_label: str, y_label: str) -> None:
 
 
 def shortened(name: str, longest: int = 80) -> str:
+    """A name that a picture can hold: on one line, and without bytes that are no text."""
+    name = one_line(name)
     return name if len(name) <= longest else f"{name[: longest // 2 - 1]}…{name[-longest // 2 :]}"
 
 
@@ -58,4 +61,5 @@ def save_figure(figure: Figure, png_path: str | os.PathLike) -> None:
     except OSError as error:
         raise AudenoiseError(f"{path}: the picture can't be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses even where there is nothing to remove
+            temporary.unlink()

@@ -5,6 +5,7 @@ published model. Sizes that cannot work are found here, before anything is built
 """
 
 from audenoise.specs.model import ModelSpec
+from audenoise.specs.pretraining import PretrainingSpec
 from audenoise.specs.reading import (
     MAX_SPEC_BYTES,
     RECIPES,
@@ -47,6 +48,7 @@ __all__ = [
     "MixingSpec",
     "ModelSpec",
     "OutputSpec",
+    "PretrainingSpec",
     "RecurrentBottleneck",
     "ScalingSpec",
     "SkipSpec",

@@ -10,6 +10,7 @@ from audenoise.errors import SpecError
 from audenoise.specs.base import Pair, Probability, Range, Size, Strict, ordered
 from audenoise.specs.degradation import DegradationSpec
 from audenoise.specs.explain import explain, short
+from audenoise.specs.pretraining import PretrainingSpec
 from audenoise.specs.reading import RECIPES, load_document
 from audenoise.specs.sections import StftSpec
 
@@ -217,6 +218,7 @@ class EnhancerSpec(Strict):
     pairs: PairsSpec = PairsSpec()
     degradation: DegradationSpec = DegradationSpec()
     training: EnhancerTrainingSpec = EnhancerTrainingSpec()
+    pretraining: PretrainingSpec = PretrainingSpec()
 
     @property
     def crop_samples(self) -> int:
@@ -224,6 +226,7 @@ class EnhancerSpec(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        self.pretraining.check(causal=False)
         window, hop = self.stft.window_samples, self.stft.hop_length
         if window % (2 * hop):
             raise ValueError(

@@ -19,7 +19,8 @@ def _key_path(location: tuple[int | str, ...]) -> str:
             continue
         if i >= 2 and location[i - 2] == "effects" and isinstance(location[i - 1], int):
             continue
-        text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
+        name = part if isinstance(part, int) or len(part) <= 80 else f"{part[:77]}..."
+        text += f"[{name}]" if isinstance(part, int) else f"{'.' if text else ''}{name}"
     return text
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from audenoise.specs.base import Strict
+from audenoise.specs.pretraining import PretrainingSpec
 from audenoise.specs.sections import (
     InputSpec,
     LossSpec,
@@ -49,6 +50,7 @@ class ModelSpec(Strict):
     loss: LossSpec = LossSpec()
     mixing: MixingSpec = MixingSpec()
     training: TrainingSpec = TrainingSpec()
+    pretraining: PretrainingSpec = PretrainingSpec()
 
     @property
     def decoder_stages(self) -> tuple[StageSpec, ...]:
@@ -164,6 +166,7 @@ class ModelSpec(Strict):
                 )
             if isinstance(self.bottleneck, RecurrentBottleneck) and self.bottleneck.bidirectional:
                 raise ValueError("bottleneck.bidirectional: needs causal: false. Received: true")
+        self.pretraining.check(causal=self.causal)
         if self.training.crop_s * self.sample_rate < self.stft.window_samples:
             raise ValueError(
                 f"training.crop_s: must be at least one window "

@@ -12,7 +12,8 @@ from audenoise.specs.explain import explain, short
 from audenoise.specs.model import ModelSpec
 from audenoise.specs.old import OldSpec, is_old
 
-MAX_SPEC_BYTES = 1_000_000
+MAX_SPEC_BYTES = 100_000
+_MAX_VALUES = 10_000  # so many are parsed in about a second
 
 
 def parse_spec(data: Any, *, source: str = "spec") -> ModelSpec:
@@ -52,14 +53,21 @@ def parse_spec(data: Any, *, source: str = "spec") -> ModelSpec:
 class _OneLevelLoader(yaml.SafeLoader):
     """Safe YAML without aliases: a spec never needs them, and they can blow a small file up."""
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._values = 0
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not allowed")
+        self._values += 1
+        if self._values > _MAX_VALUES:
+            raise yaml.YAMLError(f"has more than {_MAX_VALUES} values")
         return super().compose_node(parent, index)
 
 
 def load_document(path: str | Path) -> Any:
-    """Read a YAML or JSON file as plain data, with no aliases and of 1 MB at most.
+    """Read a YAML or JSON file as plain data, with no aliases and of 100 kB at most.
 
     Raises
     ------
@@ -68,13 +76,17 @@ def load_document(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_SPEC_BYTES:
-            raise SpecError(f"{path}: is larger than 1 MB, so it is no spec")
-        text = path.read_text(encoding="utf-8")
+        # Not by the file's size, which is 0 for a pipe or a device.
+        with open(path, "rb") as file:
+            content = file.read(MAX_SPEC_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if len(content) > MAX_SPEC_BYTES:
+        raise SpecError(f"{path}: is larger than {MAX_SPEC_BYTES // 1000} kB, so it is no spec")
+    try:
+        text = content.decode("utf-8")
         # JSON is nearly YAML, but for tabs.
         return json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, Loader=_OneLevelLoader)
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         first_line = " ".join(str(error).split())[:200]
         raise SpecError(f"{path}: is not valid YAML or JSON: {first_line}") from None
@@ -92,11 +104,11 @@ def load_spec(path: str | Path) -> ModelSpec:
 
 
 def same_network(first: ModelSpec, second: ModelSpec) -> bool:
-    """Whether the weights of one spec fit the other: all but name, loss, mixing and training is equal.
+    """Whether the weights of one spec fit the other: all but name, loss, mixing and (pre-)training is equal.
 
     A scaling that is still to be measured fits any.
     """
-    free = {"name", "loss", "mixing", "training"}
+    free = {"name", "loss", "mixing", "training", "pretraining"}
     both = first.with_scaling_of(second), second.with_scaling_of(first)
     return both[0].model_dump(exclude=free) == both[1].model_dump(exclude=free)
 

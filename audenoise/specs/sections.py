@@ -179,24 +179,24 @@ class MixingSpec(Strict):
 class TrainingSpec(Strict):
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 16
     crop_s: Annotated[float, Field(gt=0, le=600)] = 2.0
-    epochs: Annotated[int, Field(ge=1)] = 100
-    steps_per_epoch: Annotated[int, Field(ge=1)] = 200
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    steps_per_epoch: Annotated[int, Field(ge=1, le=10_000_000)] = 200
     optimizer: Literal["adamw", "adam"] = "adamw"
     """`adam` is without weight decay."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
-    warmup_steps: Annotated[int, Field(ge=0)] = 500
-    plateau_patience: Annotated[int, Field(ge=1)] = 5
+    warmup_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 500
+    plateau_patience: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     clip_norm: Annotated[float, Field(gt=0)] = 3.0
     ema_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """0 turns weight averaging off."""
-    early_stopping_epochs: Annotated[int, Field(ge=1)] | None = None
-    validation_mixtures: Annotated[int, Field(ge=1)] = 128
-    scored_mixtures: Annotated[int, Field(ge=0)] = 24
+    early_stopping_epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    validation_mixtures: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    scored_mixtures: Annotated[int, Field(ge=0, le=1_000_000)] = 24
     """How many of them are also judged by SI-SDR, ESTOI and PESQ after each epoch; 0 for the loss alone."""
     best_by: Literal["loss", "si_sdr", "estoi", "pesq"] = "loss"
     """What the kept weights are best in, on the validation mixtures."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """What the network computes in; its weights, the spectra and the loss are float32."""

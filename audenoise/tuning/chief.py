@@ -15,10 +15,11 @@ from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
+from audenoise.addresses import Address, check_free
 from audenoise.errors import AudenoiseError
-from audenoise.tuning.addresses import Address, check_free
 from audenoise.tuning.oracles import SteadyOracle
 
+DEFAULT_ADDRESS = "127.0.0.1:5454"
 LOST_AFTER_S = 60.0
 WORKER_KEY = "audenoise-worker"
 _SERVER = [
@@ -121,7 +122,7 @@ def serve(
     AudenoiseError
         If the address can't be listened on, or the oracle fails.
     """
-    check_free(address)
+    check_free(address, "--oracle")
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16), options=_SERVER)
     servicer = ChiefServicer(oracle)
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)

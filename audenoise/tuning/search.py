@@ -9,11 +9,11 @@ from pathlib import Path
 
 from keras_tuner.engine.trial import TrialStatus
 
+from audenoise.addresses import Address, check_free
 from audenoise.errors import AudenoiseError
 from audenoise.searches.records import SearchFolder, read_description
 from audenoise.searches.report import SearchReport, read_report, write_report
-from audenoise.tuning.addresses import DEFAULT_ADDRESS, Address, check_free
-from audenoise.tuning.chief import LOST_AFTER_S, is_complete, serve
+from audenoise.tuning.chief import DEFAULT_ADDRESS, LOST_AFTER_S, is_complete, serve
 from audenoise.tuning.data import SearchData
 from audenoise.tuning.folder import held, open_folder
 from audenoise.tuning.oracles import SteadyOracle
@@ -78,14 +78,17 @@ def find_role(kind: str | None, address: str | None) -> Role:
         raise AudenoiseError(
             f"--role {kind} and KERASTUNER_TUNER_ID={name} contradict each other; leave one out"
         )
+    option = "--oracle"
     if not address:
         if bool(host) != bool(port):
             here, gone = ("IP", "PORT") if host else ("PORT", "IP")
             raise AudenoiseError(f"KERASTUNER_ORACLE_{here} is set, but KERASTUNER_ORACLE_{gone} is not")
+        option = " and ".join(_VARIABLES[1:])
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if host else DEFAULT_ADDRESS
     if kind == "worker" and not name:
         name = f"worker-{uuid.uuid4().hex[:8]}"
-    return Role(kind, Address.parse(address), name if kind == "worker" else "")
+    parsed = Address.parse(address, option, example=DEFAULT_ADDRESS)
+    return Role(kind, parsed, name if kind == "worker" else "")
 
 
 def search(
@@ -132,7 +135,7 @@ def search(
         _work(settings, data, SearchFolder(out), role, report=report, run=run)
         return None
     if role.address is not None:
-        check_free(role.address)  # before hours of decoding
+        check_free(role.address, "--oracle")  # before hours of decoding
     with held(out):
         fingerprint, lines = data.prepare(settings.base)
         for line in lines:

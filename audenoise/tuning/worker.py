@@ -10,8 +10,8 @@ import keras_tuner
 from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_client import OracleClient
 
+from audenoise.addresses import Address
 from audenoise.errors import AudenoiseError
-from audenoise.tuning.addresses import Address
 from audenoise.tuning.chief import WORKER_KEY
 from audenoise.tuning.hypermodel import IDENTITY
 from audenoise.tuning.oracles import SteadyOracle

@@ -1,0 +1,127 @@
+"""Options that several commands have, with the same words and limits."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDERS: dict[str, Any] = {
+    "multiple": True,
+    "type": click.Path(exists=True, path_type=Path),
+    "metavar": "DIR",
+}
+Command = Callable[..., Any]
+
+
+def report(line: str) -> None:
+    """Say something on stderr, as every command does."""
+    click.echo(f"audenoise: {line}", err=True)
+
+
+def _stacked(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def result_options(*, suffix: str, jobs_metavar: str = "N") -> Callable[[Command], Command]:
+    """--suffix, --overwrite and --jobs of a command that makes files of files; `suffix` is an example."""
+    return _stacked(
+        [
+            click.option(
+                "--suffix",
+                default="",
+                metavar="TEXT",
+                help=f"Added to every file name before the dot, e.g. {suffix}.",
+            ),
+            click.option(
+                "--overwrite",
+                is_flag=True,
+                help="Replace existing files. Without it they are kept and reported.",
+            ),
+            click.option(
+                "--jobs",
+                type=click.IntRange(min=1),
+                default=1,
+                show_default=True,
+                metavar=jobs_metavar,
+                help="Files worked on at a time.",
+            ),
+            click.option(
+                "-q",
+                "--quiet",
+                is_flag=True,
+                help="No progress bar and no summary; errors are still printed.",
+            ),
+        ]
+    )
+
+
+def run_options(*, holds: str) -> Callable[[Command], Command]:
+    """--out (as `run`) and --resume of a command that trains; `holds` says what the folder is for."""
+    return _stacked(
+        [
+            click.option(
+                "--out",
+                "run",
+                required=True,
+                metavar="RUN",
+                type=click.Path(path_type=Path, file_okay=False),
+                help=f"Folder for {holds}.",
+            ),
+            click.option(
+                "--resume", is_flag=True, help="Continue the run in RUN after its last finished epoch."
+            ),
+        ]
+    )
+
+
+def recipe_options() -> Callable[[Command], Command]:
+    """--epochs, --steps-per-epoch, --batch-size and --seed, which override the spec's section `training`."""
+    return _stacked(
+        [
+            click.option("--epochs", type=click.IntRange(min=1), help="Overrides training.epochs."),
+            click.option(
+                "--steps-per-epoch",
+                type=click.IntRange(min=1),
+                help="Overrides training.steps_per_epoch.",
+            ),
+            click.option("--batch-size", type=click.IntRange(min=1), help="Overrides training.batch_size."),
+            click.option("--seed", type=click.IntRange(min=0), help="Overrides training.seed."),
+        ]
+    )
+
+
+def feeding_options(*, work: str, rate_hz: int, mb_per_hour: int) -> Callable[[Command], Command]:
+    """--workers and --cache; `work` is what the processes do."""
+    return _stacked(
+        [
+            click.option(
+                "--workers",
+                type=click.IntRange(min=0),
+                default=1,
+                show_default=True,
+                help=f"Processes that {work}; data_wait in the log tells whether they keep up.",
+            ),
+            click.option(
+                "--cache",
+                type=click.Path(path_type=Path, file_okay=False),
+                metavar="DIR",
+                help=f"Where decoded audio is kept, {mb_per_hour} MB per hour at {rate_hz // 1000} kHz.  "
+                "[default: RUN/cache]",
+            ),
+        ]
+    )
+
+
+FROM_ENCODER = click.option(
+    "--from-encoder",
+    metavar="RUN|WEIGHTS",
+    type=click.Path(exists=True, path_type=Path),
+    help="Start from the encoder of a pre-training (`audenoise pretrain`) or of another run, as far as its "
+    "layers fit; what fits is listed.",
+)
