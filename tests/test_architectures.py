@@ -253,7 +253,7 @@ def test_costs_of_strides_over_frames_count_the_frames() -> None:
 @pytest.mark.parametrize(
     ("change", "key"),
     [
-        ({"encoder": [{"filters": 4096, "kernel": [1, 4096]}] * 2}, r"encoder\[1\]"),
+        ({"encoder": [{"filters": 4096, "kernel": [1, 4096]}] * 2}, r"encoder\[1\], mirrored"),
         (
             {"bottleneck": {"kind": "convolution", "stages": [{"filters": 4096, "kernel": [4096, 9]}]}},
             r"bottleneck\.stages\[0\]",
