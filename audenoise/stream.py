@@ -25,7 +25,7 @@ _INTEGER_SCALES = {np.dtype(np.int16): 2.0**-15, np.dtype(np.int32): 2.0**-31}
 _RATE_FACTORS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1, 3 / 2, 2, 3, 6, 12, 24, 48)
 _NEAR = 0.003
 _PHASE_SECONDS = 2.0  # of audio whose phase is found together, where the model wants that
-_TOP_BAND_START = 5 / 8  # of the network's band; from here up it decides about what lies above: 5 to 8 kHz
+_TOP_BAND_START = 7 / 8  # of the network's band; from here up it decides about what lies above: 7 to 8 kHz
 _TOP_BAND_SMOOTHING_S = 0.02
 # Samples that are far too large overflow on their way; what comes out is checked, one error is enough.
 _QUIET = np.errstate(over="ignore", invalid="ignore")
