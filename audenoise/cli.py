@@ -26,6 +26,7 @@ from audenoise.cli_export import export
 from audenoise.cli_inspect import inspect
 from audenoise.cli_listen import listen
 from audenoise.cli_live import live
+from audenoise.cli_options import report as say
 from audenoise.cli_options import result_options
 from audenoise.cli_pretraining import pretrain
 from audenoise.cli_report import report
@@ -304,7 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(line: str) -> None:
-    click.echo(f"audenoise: {one_line(' '.join(line.split()))}", err=True)
+    say(one_line(" ".join(line.split())))
 
 
 def _fail(message: str, *, code: int = 1) -> int:

@@ -8,13 +8,10 @@ from typing import Any
 
 import click
 
+from audenoise.cli_options import report
 from audenoise.errors import AudenoiseError, DataError
 
 _OUT: dict[str, Any] = {"type": click.Path(path_type=Path, dir_okay=False), "metavar": "FILE"}
-
-
-def _report(line: str) -> None:
-    click.echo(f"audenoise: {line}", err=True)
 
 
 @click.command()
@@ -165,7 +162,7 @@ def evaluate(
     if not quiet:
         click.echo(evaluation.console_report(result, edges_db=edges_db, per_file=per_file), nl=False)
     elif result.left:
-        _report(f"{len(result.left)} recordings were left out; run without --quiet to see which")
+        report(f"{len(result.left)} recordings were left out; run without --quiet to see which")
     if json_path:
         _write(json_path, json.dumps(result.to_dict(edges_db), indent=1, allow_nan=False) + "\n")
     if csv_path:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from audenoise.cli_options import report
 from audenoise.keras_loading import load_keras
 
 _FORMATS = ("onnx", "litert", "saved-model")
@@ -49,9 +50,6 @@ def export(model: str, format_: str, target: Path, frames: int, overwrite: bool)
     if format_ != "onnx":
         load_keras()
     from audenoise.exporting import export_model
-
-    def report(line: str) -> None:
-        click.echo(f"audenoise: {line}", err=True)
 
     result = export_model(model, target, format=format_, frames=frames, overwrite=overwrite, report=report)
     report(

@@ -28,8 +28,8 @@ def _stacked(options: list[Callable[[Command], Command]]) -> Callable[[Command],
     return decorate
 
 
-def result_options(*, suffix: str, jobs_metavar: str = "N") -> Callable[[Command], Command]:
-    """--suffix, --overwrite and --jobs of a command that makes files of files; `suffix` is an example."""
+def result_options(*, suffix: str) -> Callable[[Command], Command]:
+    """--suffix (with an example of one), --overwrite, --jobs and --quiet, for files made of files."""
     return _stacked(
         [
             click.option(
@@ -48,7 +48,7 @@ def result_options(*, suffix: str, jobs_metavar: str = "N") -> Callable[[Command
                 type=click.IntRange(min=1),
                 default=1,
                 show_default=True,
-                metavar=jobs_metavar,
+                metavar="N",
                 help="Files worked on at a time.",
             ),
             click.option(
@@ -118,6 +118,9 @@ def feeding_options(*, work: str, rate_hz: int, mb_per_hour: int) -> Callable[[C
     )
 
 
+LEARNING_RATE = click.option(
+    "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Overrides training.learning_rate."
+)
 FROM_ENCODER = click.option(
     "--from-encoder",
     metavar="RUN|WEIGHTS",

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from audenoise.cli_options import FOLDERS, feeding_options, recipe_options, report, run_options
+from audenoise.cli_options import FOLDERS, LEARNING_RATE, feeding_options, recipe_options, report, run_options
 from audenoise.keras_loading import load_keras
 
 
@@ -32,9 +32,7 @@ from audenoise.keras_loading import load_keras
 )
 @run_options(holds="weights, logs and spec")
 @recipe_options()
-@click.option(
-    "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Overrides training.learning_rate."
-)
+@LEARNING_RATE
 @feeding_options(work="make batches", rate_hz=16000, mb_per_hour=115)
 def pretrain(
     speech: tuple[Path, ...],
@@ -63,7 +61,7 @@ def pretrain(
       audenoise train --clean clean/ --noise noises/ --from-encoder runs/encoder --out runs/mine
     """
     load_keras()
-    from audenoise.encoder_weights import load_either_spec, with_training
+    from audenoise.encoder_weights import ENCODER_FILE, load_either_spec, with_training
     from audenoise.pretraining import pretrain as run_pretraining
 
     if resume and spec_path is None and (run / "spec.yaml").is_file():
@@ -82,6 +80,5 @@ def pretrain(
     )
     if state.best_loss is not None:
         report(
-            f"best validation loss {state.best_loss:.4f} after epoch {state.best_epoch}: "
-            f"{run / 'encoder.weights.h5'}"
+            f"best validation loss {state.best_loss:.4f} after epoch {state.best_epoch}: {run / ENCODER_FILE}"
         )

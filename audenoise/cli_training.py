@@ -8,6 +8,7 @@ import click
 from audenoise.cli_options import (
     FOLDERS,
     FROM_ENCODER,
+    LEARNING_RATE,
     feeding_options,
     recipe_options,
     report,
@@ -57,9 +58,7 @@ class DeviceCount(click.ParamType):
 )
 @FROM_ENCODER
 @recipe_options()
-@click.option(
-    "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Overrides training.learning_rate."
-)
+@LEARNING_RATE
 @feeding_options(work="mix or read", rate_hz=16000, mb_per_hour=115)
 @click.option(
     "--precision",

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from audenoise.cli_options import report as _report
 from audenoise.errors import AudenoiseError
 from audenoise.keras_loading import load_keras
 
@@ -15,10 +16,6 @@ _FOLDERS: dict[str, Any] = {
     "metavar": "DIR",
 }
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-
-
-def _report(line: str) -> None:
-    click.echo(f"audenoise: {line}", err=True)
 
 
 class _SearchUnlessNamed(click.Group):

@@ -32,13 +32,7 @@ class DenoisingModel(keras.Model):
     def __init__(self, network: keras.Model, spec: ModelSpec, devices: Devices = ONE_DEVICE):
         super().__init__(name="denoising", dtype="float32")  # whatever the precision of the network
         self.network, self.spec, self.devices = network, spec, devices
-        self.transform = SpectralTransform(
-            n_fft=spec.stft.n_fft,
-            hop_length=spec.stft.hop_length,
-            win_length=spec.stft.window_samples,
-            window=spec.stft.window,
-            sample_rate=spec.sample_rate,
-        )
+        self.transform = SpectralTransform.of(spec.stft, spec.sample_rate)
         names = ("magnitude", "complex", "consistency", "waveform", "envelope", "loudness", "mse", "huber")
         self.term_means = {
             name: keras.metrics.Mean(name=name) for name in names if getattr(spec.loss, name)

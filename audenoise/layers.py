@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from audenoise.specs import StftSpec
 from audenoise.spectral import make_window
 
 ops: Any = keras.ops  # annotated for every backend at once, which no type checker can follow
@@ -89,6 +90,17 @@ class SpectralTransform:
         self.overlaps = -(-win_length // hop_length)
         squared = np.pad(taps.astype("float64") ** 2, (0, self.overlaps * hop_length - win_length))
         self.norm = squared.reshape(self.overlaps, hop_length).sum(0).astype("float32")
+
+    @classmethod
+    def of(cls, stft: StftSpec, sample_rate: int) -> "SpectralTransform":
+        """That of a spec."""
+        return cls(
+            n_fft=stft.n_fft,
+            hop_length=stft.hop_length,
+            win_length=stft.window_samples,
+            window=stft.window,
+            sample_rate=sample_rate,
+        )
 
     def frames(self, n_samples: int) -> int:
         return -(-(n_samples + self.win - self.hop) // self.hop)

@@ -45,7 +45,8 @@ def build_dataset(
     """Build a dataset of (noisy, clean) spectrogram pairs in a folder.
 
     The same recordings and the same spec give the same items in the same order, for any number of processes.
-    Interrupted at any moment, the same call continues; a finished dataset is left as it is.
+    Interrupted at any moment, the same call continues; a finished dataset is left as it is. From then on this
+    process keeps up to 256 MB of freed memory: see `keep_freed_memory`.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ class _Side(keras.Model):
     def __init__(self, spec: EnhancerSpec, generator: keras.Model, discriminators: Discriminators, name: str):
         super().__init__(name=name)
         self.spec, self.generator, self.discriminators = spec, generator, discriminators
-        self.transform = signal_transform(spec)
+        self.transform = SpectralTransform.of(spec.stft, spec.sample_rate)
 
     def build(self, input_shape):
         pass  # both halves are built
@@ -205,16 +205,6 @@ class Game(keras.Model):
         ):
             side.compile(optimizer=optimizer, jit_compile=jit)
             optimizer.build(side.trainable_variables)
-
-
-def signal_transform(spec: EnhancerSpec) -> SpectralTransform:
-    return SpectralTransform(
-        n_fft=spec.stft.n_fft,
-        hop_length=spec.stft.hop_length,
-        win_length=spec.stft.window_samples,
-        window=spec.stft.window,
-        sample_rate=spec.sample_rate,
-    )
 
 
 def make_optimizer(spec: EnhancerSpec, rate: float, *, average: bool) -> keras.optimizers.Optimizer:

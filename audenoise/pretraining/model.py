@@ -73,13 +73,7 @@ class PretrainingModel(keras.Model):
     def __init__(self, spec: ModelSpec | EnhancerSpec):
         super().__init__(name="pretraining", dtype="float32")
         self.spec, self.plan = spec.pretraining, recipe_of(spec)
-        self.transform = SpectralTransform(
-            n_fft=spec.stft.n_fft,
-            hop_length=spec.stft.hop_length,
-            win_length=spec.stft.window_samples,
-            window=spec.stft.window,
-            sample_rate=spec.sample_rate,
-        )
+        self.transform = SpectralTransform.of(spec.stft, spec.sample_rate)
         try:
             self.band_weights = band_weights(
                 sample_rate=spec.sample_rate, n_fft=spec.stft.n_fft, bands=self.spec.bands
