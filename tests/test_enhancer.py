@@ -17,9 +17,8 @@ from audenoise.cli import main
 from audenoise.enhancer import Enhancer, frame_features
 from audenoise.enhancing.publishing import publish_enhancer
 from audenoise.enhancing.runs import prepare_enhancer_run
-from audenoise.enhancing.sides import signal_transform
 from audenoise.errors import ModelError, SignalError
-from audenoise.layers import ops, to_numpy
+from audenoise.layers import SpectralTransform, ops, to_numpy
 from audenoise.presets import load_preset
 
 
@@ -65,7 +64,7 @@ def test_the_model_folder_says_what_it_is(published) -> None:
 
 def test_the_graph_does_what_the_network_does(published, enhancer: Enhancer) -> None:
     spec, audio = tiny(), voice(0.5, RATE, seed=0) + hiss(0.5, RATE, seed=1)  # nowhere silent
-    transform = signal_transform(spec)
+    transform = SpectralTransform.of(spec.stft, spec.sample_rate)
     features = frame_features(audio, RATE, hop_length=32, win_length=128)
     shown = {
         "spectrum": transform.stft(ops.convert_to_tensor(audio[None])),
