@@ -240,6 +240,13 @@ def train(
     metavar="JSON",
     help="Measured scores to keep in the metadata, such as those of benchmarks/quality.py --json.",
 )
+@click.option(
+    "--weights",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Precision in which kernels are kept; float16 is half the size. They are computed with as float32.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the model folder.")
 def publish(
     run: Path,
@@ -249,6 +256,7 @@ def publish(
     data: tuple[str, ...],
     data_file: Path | None,
     scores: Path | None,
+    weights: str,
     overwrite: bool,
 ) -> None:
     """Make a model folder from a run's best weights: spec, weights, ONNX graph, metadata.
@@ -281,6 +289,7 @@ def publish(
         data=[*data, *filter(None, lines)],
         scores=measured,
         overwrite=overwrite,
+        half=weights == "float16",
     )
     for line in doubts(run):
         report(f"warning: {line}")

@@ -15,6 +15,7 @@ import numpy as np
 from audenoise.architectures.summary import build_checked, context_frames, macs_per_second
 from audenoise.callbacks import COLLAPSE_DB, RunState
 from audenoise.errors import ModelError, TrainingError
+from audenoise.half_weights import halve_file, halve_graph, round_to_half
 from audenoise.layers import to_numpy
 from audenoise.model_folders import WEIGHTS_FILE, check_target, new_model_folder
 from audenoise.onnx_export import to_onnx
@@ -122,6 +123,7 @@ def publish(
     data: list[str],
     scores: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    half: bool = True,
 ) -> float:
     """Write a model folder from a run's best weights.
 
@@ -139,6 +141,8 @@ def publish(
         Measured scores, such as the JSON of ``benchmarks/quality.py`` (see `scores_of`); nothing is added.
     overwrite : bool
         Replace an existing model folder.
+    half : bool
+        Round the kernels to float16 and keep them so: half the size (see `audenoise.half_weights`).
 
     Returns
     -------
@@ -160,7 +164,12 @@ def publish(
     state = RunState.read(run)
     network = build_checked(spec, source=str(run / "spec.yaml"))
     _load_weights(network, weights)
-    graph = to_onnx(network).SerializeToString()
+    if half:
+        round_to_half(network)
+    model = to_onnx(network)
+    if half:
+        halve_graph(model)
+    graph = model.SerializeToString()
     error = parity_error(network, graph)
     if not error < PARITY:
         raise ModelError(
@@ -184,6 +193,7 @@ def publish(
         "phase": "griffin_lim" if spec.output.phase == "griffin_lim" else "network",
         "context_frames": {"left": context.left, "right": context.right, "multiple": context.multiple},
         "parameters": network.count_params(),
+        "weights": "float16" if half else "float32",
         "macs_per_second": macs_per_second(network, spec),
         "training": {
             "epochs": state.best_epoch,
@@ -201,6 +211,8 @@ def publish(
     with new_model_folder(target, n_bytes=10 * network.count_params() + 1_000_000) as folder:
         (folder / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
         network.save_weights(folder / WEIGHTS_FILE)
+        if half:
+            halve_file(folder / WEIGHTS_FILE)
         (folder / "model.onnx").write_bytes(graph)
         write_metadata(folder, metadata)
     return error

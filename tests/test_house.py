@@ -48,7 +48,7 @@ RANKS: list[tuple[str, str]] = [
     ("plain", "__init__"),
     ("keras", "layers devices datasets training_log"),
     ("keras", "callbacks loudness"),
-    ("keras", "losses onnx_export"),
+    ("keras", "losses onnx_export half_weights"),
     ("keras", "architectures denoising_model enhancer_losses"),
     ("keras", "encoder_weights"),
     ("keras", "training enhancing"),
