@@ -155,7 +155,16 @@ def train(
 
     if from_preset and from_encoder:
         raise click.UsageError("--from-preset and --from-encoder: take one of them.")
-    from audenoise.specs import ModelSpec, load_recipe, load_spec, override_training, same_network
+    from functools import partial
+
+    from audenoise.specs import (
+        ModelSpec,
+        added_blocks,
+        load_recipe,
+        load_spec,
+        override_training,
+        same_network,
+    )
 
     weights: Any = None
     preset = None
@@ -169,23 +178,27 @@ def train(
     if resume and spec_path is None and (run / "spec.yaml").is_file():
         spec_path = str(run / "spec.yaml")
     spec = override_training(load_recipe(spec_path or "standard"), overrides)
+    grows = False
     if preset is not None:
         published = load_spec(preset.folder / "spec.yaml")
-        if not same_network(spec, published):
+        spec = spec.with_scaling_of(published)
+        grows = added_blocks(spec, published) > 0
+        if not (grows or same_network(spec, published)):
             raise SpecError(
                 f"{spec_path}: its network differs from that of {from_preset}; leave --spec out, or change "
-                "training, mixing and loss only"
+                "training, mixing and loss only, or ask for more bottleneck.blocks"
             )
-        spec = spec.with_scaling_of(published)
 
     if hosts > 1:
         from audenoise.hosts import Hosts, join
 
         join(Hosts(coordinator, hosts, host))
     load_keras()
-    if from_encoder is not None:
-        from functools import partial
+    if grows:
+        from audenoise.growing import start_grown
 
+        weights = partial(start_grown, spec=spec, source=weights, report=None if host else report)
+    if from_encoder is not None:
         from audenoise.encoder_weights import start_from_encoder, stored_spec
 
         source = stored_spec(from_encoder)

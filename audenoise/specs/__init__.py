@@ -9,6 +9,7 @@ from audenoise.specs.pretraining import PretrainingSpec
 from audenoise.specs.reading import (
     MAX_SPEC_BYTES,
     RECIPES,
+    added_blocks,
     dump_spec,
     load_document,
     load_recipe,
@@ -55,6 +56,7 @@ __all__ = [
     "StageSpec",
     "StftSpec",
     "TrainingSpec",
+    "added_blocks",
     "dump_spec",
     "load_document",
     "load_recipe",

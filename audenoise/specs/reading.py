@@ -11,6 +11,7 @@ from audenoise.errors import SpecError
 from audenoise.specs.explain import explain, short
 from audenoise.specs.model import ModelSpec
 from audenoise.specs.old import OldSpec, is_old
+from audenoise.specs.stages import RecurrentBottleneck
 
 MAX_SPEC_BYTES = 100_000
 _MAX_VALUES = 10_000  # so many are parsed in about a second
@@ -111,6 +112,15 @@ def same_network(first: ModelSpec, second: ModelSpec) -> bool:
     free = {"name", "loss", "mixing", "training", "pretraining"}
     both = first.with_scaling_of(second), second.with_scaling_of(first)
     return both[0].model_dump(exclude=free) == both[1].model_dump(exclude=free)
+
+
+def added_blocks(spec: ModelSpec, smaller: ModelSpec) -> int:
+    """How many bottleneck blocks more than another a network has that is its equal otherwise; else 0."""
+    ours, theirs = spec.bottleneck, smaller.bottleneck
+    if not (isinstance(ours, RecurrentBottleneck) and isinstance(theirs, RecurrentBottleneck)):
+        return 0
+    cut = spec.model_copy(update={"bottleneck": ours.model_copy(update={"blocks": theirs.blocks})})
+    return max(0, ours.blocks - theirs.blocks) if same_network(cut, smaller) else 0
 
 
 RECIPES = Path(__file__).parents[1] / "recipes"

@@ -1,0 +1,116 @@
+"""A larger network that starts as the smaller one it grew from."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from architecture_specs import BASE, SPECS
+from recordings import write_corpus
+from training_batches import RECURRENT
+
+from audenoise.architectures import build_network
+from audenoise.cli import main
+from audenoise.errors import TrainingError
+from audenoise.growing import start_grown
+from audenoise.layers import ops, to_numpy
+from audenoise.publishing import load_keras_model
+from audenoise.specs import ModelSpec, added_blocks, dump_spec, parse_spec, spec_to_dict
+
+
+def with_bottleneck(spec: dict[str, Any], **keys: Any) -> ModelSpec:
+    return parse_spec({**spec, "bottleneck": {**spec["bottleneck"], **keys}})
+
+
+def shaken(spec: ModelSpec) -> keras.Model:
+    """A network whose weights are nowhere zero or one by chance."""
+    keras.utils.set_random_seed(4)
+    network, rng = build_network(spec), np.random.default_rng(0)
+    for weight in network.weights:
+        weight.assign(to_numpy(weight) + 0.02 * np.abs(rng.standard_normal(weight.shape)))
+    return network
+
+
+@pytest.mark.parametrize("name", ["full_band", "attention", "gru", "bidirectional"])
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_it_computes_what_the_smaller_one_did_and_every_new_branch_learns(
+    name: str, norm: str, tmp_path: Path
+) -> None:
+    small = with_bottleneck(SPECS[name], norm=norm, blocks=1)
+    network = shaken(small)
+    network.save_weights(tmp_path / "model.weights.h5")
+    (tmp_path / "spec.yaml").write_text(dump_spec(small))
+    large = with_bottleneck(SPECS[name], norm=norm, blocks=3)
+    grown, lines = build_network(large), []
+    start_grown(grown, tmp_path / "model.weights.h5", spec=large, report=lines.append)
+    new = f"{grown.count_params() - network.count_params():,}"
+    assert len(lines) == 1
+    assert f"grows by 2 blocks with {new} parameters" in lines[0]
+    noisy = 0.1 * np.random.default_rng(1).standard_normal((2, 30, small.stft.bins, 2))
+    noisy = noisy.astype(np.float32)
+    expected = to_numpy(network(noisy, training=False))
+    np.testing.assert_array_equal(to_numpy(grown(noisy, training=False)), expected)
+
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss = ops.mean(ops.square(grown(noisy, training=True)))
+    names = [variable.path for variable in grown.trainable_variables]
+    slopes: Any = tape.gradient(loss, [variable.value for variable in grown.trainable_variables])
+    moved = {path for path, slope in zip(names, slopes, strict=True) if np.abs(slope).max() > 0}
+    for block in ("block2", "block3"):
+        branches = {path.split("/")[0].split("_")[1] for path in moved if path.startswith(block)}
+        assert branches == ({"time"} if name == "bidirectional" else {"time", "bands"})
+
+
+def test_only_more_of_the_same_blocks_is_growth() -> None:
+    one, three = (with_bottleneck(SPECS["full_band"], blocks=blocks) for blocks in (1, 3))
+    assert added_blocks(three, one) == 2
+    assert added_blocks(one, three) == added_blocks(one, one) == 0
+    assert added_blocks(with_bottleneck(SPECS["full_band"], blocks=3, channels=10), one) == 0
+    assert added_blocks(parse_spec({**BASE, "bottleneck": {"kind": "dilated"}}), one) == 0
+    other = parse_spec({**spec_to_dict(three), "training": {"seed": 9}, "name": "another"})
+    assert added_blocks(other, one) == 2
+
+
+def test_what_does_not_fit_is_one_error(tmp_path: Path) -> None:
+    one, three = (with_bottleneck(SPECS["full_band"], blocks=blocks) for blocks in (1, 3))
+    weights = tmp_path / "model.weights.h5"
+    shaken(three).save_weights(weights)
+    (tmp_path / "spec.yaml").write_text(dump_spec(three))
+    with pytest.raises(TrainingError, match="not the one of these weights with more blocks"):
+        start_grown(build_network(one), weights, spec=one)
+    (tmp_path / "spec.yaml").write_text(dump_spec(one))
+    weights.write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match=r"model\.weights\.h5: weights don't fit"):
+        start_grown(build_network(three), weights, spec=three)
+
+
+def test_train_grows_a_published_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clean, noise = write_corpus(tmp_path)
+    small = spec_to_dict(parse_spec(RECURRENT))
+    small["training"].update(epochs=1, steps_per_epoch=2, validation_mixtures=2)
+    large = {**small, "bottleneck": {**small["bottleneck"], "blocks": small["bottleneck"]["blocks"] + 1}}
+    folders = ["--clean", str(clean), "--noise", str(noise), "--workers", "0"]
+    for name, spec in (("small", small), ("large", large)):
+        (tmp_path / f"{name}.yaml").write_text(dump_spec(parse_spec(spec)))
+    run = str(tmp_path / "run")
+    assert main(["train", *folders, "--spec", str(tmp_path / "small.yaml"), "--out", run]) == 0
+    assert main(["publish", run, str(tmp_path / "model")]) == 0
+    command = [
+        "train",
+        *folders,
+        "--spec",
+        str(tmp_path / "large.yaml"),
+        "--from-preset",
+        str(tmp_path / "model"),
+    ]
+    assert main([*command, "--out", str(tmp_path / "grown")]) == 0
+    assert "the network grows by 1 block with" in capsys.readouterr().err
+    assert main(["publish", str(tmp_path / "grown"), str(tmp_path / "larger")]) == 0
+    network, spec = load_keras_model(tmp_path / "larger")
+    assert spec_to_dict(spec)["bottleneck"] == spec_to_dict(parse_spec(large))["bottleneck"]
+    assert network.count_params() > load_keras_model(tmp_path / "model")[0].count_params()
