@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from audenoise.audio import AudioReader, AudioWriter, audio_info, output_format
+from audenoise.audio import AudioReader, AudioWriter, audio_info, output_format, remove_left_parts
 from audenoise.denoiser import Denoiser
 from audenoise.errors import AudenoiseError, AudioFileError, SignalError
 from audenoise.file_plan import FilePair
@@ -166,6 +166,8 @@ def denoise_files(
     # Also when other processes do the work: a model or a number that can't be used is said once, at once.
     denoiser = Denoiser.from_preset(model, threads=settings.threads)
     denoiser.stream(denoiser.preset.sample_rate, strength=strength, max_attenuation_db=max_attenuation_db)
+    for folder in {pair.target.parent for pair in todo}:
+        remove_left_parts(folder)
     with progress_bar(progress, todo) as bar:
         if jobs == 1 and ray is None:
             outcomes = (_denoise_pair(denoiser, pair, settings, bar.add_seconds) for pair in todo)

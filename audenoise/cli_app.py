@@ -33,6 +33,12 @@ from audenoise.interrupts import Terminated
     "[default: all that are bundled]",
 )
 @click.option(
+    "--enhancer",
+    metavar="NAME|FOLDER",
+    help="Enhancer to offer, which gives back bandwidth and clipped peaks after denoising.  "
+    "[default: the bundled one, if there is one]",
+)
+@click.option(
     "--max-upload-mb",
     type=click.FloatRange(min=0.001),
     default=200.0,
@@ -85,6 +91,7 @@ def app(
     host: str,
     port: int,
     models: tuple[str, ...],
+    enhancer: str | None,
     max_upload_mb: float,
     max_minutes: float,
     max_files: int,
@@ -102,14 +109,16 @@ def app(
     \b
     Examples:
       audenoise app --open
+      audenoise app --enhancer models/mine
       audenoise app --host 0.0.0.0 --port 8080 --max-upload-mb 50 --max-minutes 10
     """
     if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
         raise AudenoiseError("the web page needs starlette and uvicorn: pip install 'audenoise[app]'")
-    from audenoise.app import AppSettings, is_loopback, offered_models, serve
+    from audenoise.app import AppSettings, is_loopback, offered_enhancer, offered_models, serve
 
     settings = AppSettings(
         models=offered_models(models),
+        enhancer=offered_enhancer(enhancer),
         max_upload_mb=max_upload_mb,
         max_minutes=max_minutes,
         max_files=max_files,

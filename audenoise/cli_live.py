@@ -58,7 +58,8 @@ from audenoise.errors import AudenoiseError
     "--record",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write what is heard to FILE (.wav, .flac, .ogg, .mp3); it appears at the end.",
+    help="Write what is heard to FILE (.wav, .flac, .ogg, .mp3); it appears at the end. Until then it is "
+    "called NAME.unfinished-….wav, which stays and can be opened should the program be killed.",
 )
 @click.option("--overwrite", is_flag=True, help="Let --record replace an existing file.")
 def live(

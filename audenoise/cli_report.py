@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,11 +130,12 @@ def _model_folder(subject: str, run: Path | None) -> Iterator[str]:
     from audenoise.keras_loading import load_keras
 
     load_keras()
+    from audenoise.locks import temporary_folder
     from audenoise.publishing import publish
 
     name = re.sub(r"[^A-Za-z0-9._+-]+", "_", run.resolve().name).lstrip("._+-") or "run"
-    with tempfile.TemporaryDirectory(prefix="audenoise-report-") as folder:
-        model = Path(folder) / name
+    with temporary_folder("audenoise-report-") as folder:
+        model = folder / name
         publish(run, model, description=f"best weights of {run}", licence="not stated", data=[])
         yield str(model)
 

@@ -13,6 +13,7 @@ import numpy as np
 from audenoise.architectures.encoders import build_encoder, build_whole, encoder_of
 from audenoise.errors import TrainingError
 from audenoise.layers import to_numpy
+from audenoise.run_folders import ENCODER_FILE
 from audenoise.specs import ModelSpec, load_document, load_recipe, override_training, parse_spec
 from audenoise.specs.enhancer import (
     ENHANCER_RECIPES,
@@ -21,8 +22,6 @@ from audenoise.specs.enhancer import (
     parse_enhancer_spec,
 )
 
-ENCODER_FILE = "encoder.weights.h5"
-"""The best weights of a pre-training, of the encoder alone."""
 _WHOLE_FILES = ("best.weights.h5", "model.weights.h5")
 _LISTED = 12
 

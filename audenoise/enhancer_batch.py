@@ -4,8 +4,16 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 
-from audenoise.audio import AudioReader, AudioWriter, output_format, resampled_length
+from audenoise.audio import (
+    AudioInfo,
+    AudioReader,
+    AudioWriter,
+    output_format,
+    remove_left_parts,
+    resampled_length,
+)
 from audenoise.batch import BatchResult, outcome_of, progress_bar, tally
 from audenoise.denoiser import Denoiser
 from audenoise.enhancer import Enhancer
@@ -29,6 +37,8 @@ class EnhanceSettings:
         The model that recordings go through first.
     denoise : bool
         Whether they do.
+    strength, max_attenuation_db : optional
+        Of the denoiser, see `Denoiser.denoise`.
     amount : float
         0 to 1, see `Enhancer.enhance`.
     sample_rate : int or None
@@ -40,6 +50,8 @@ class EnhanceSettings:
     model: str | os.PathLike[str] | None = None
     denoiser: str | os.PathLike[str] | None = None
     denoise: bool = True
+    strength: float = 1.0
+    max_attenuation_db: float | None = None
     amount: float = 1.0
     sample_rate: int | None = None
     overwrite: bool = False
@@ -64,6 +76,11 @@ def load_tools(settings: EnhanceSettings, threads: int | None = None) -> Tools:
     enhancer = Enhancer.from_preset(settings.model, threads=threads)
     denoiser = Denoiser.from_preset(settings.denoiser, threads=threads) if settings.denoise else None
     return Tools(enhancer, denoiser)
+
+
+def result_format(target: Path, info: AudioInfo) -> tuple[str, str]:
+    """Container and sample format of the result for a source, as `output_format` returns them."""
+    return output_format(target, None if info.subtype.startswith(_SPEECH_ONLY) else info)
 
 
 def enhance_file(
@@ -92,9 +109,14 @@ def enhance_file(
         )
         first = None
         if tools.denoiser is not None:
-            first = tools.denoiser.stream(info.sample_rate, info.channels, block_s=None)
-        narrow = info.subtype.startswith(_SPEECH_ONLY)
-        container, subtype = output_format(target, None if narrow else info)
+            first = tools.denoiser.stream(
+                info.sample_rate,
+                info.channels,
+                strength=settings.strength,
+                max_attenuation_db=settings.max_attenuation_db,
+                block_s=None,
+            )
+        container, subtype = result_format(target, info)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
@@ -161,6 +183,8 @@ def enhance_files(
     # Also when other processes do the work: what can't be used is said once, at once.
     tools = load_tools(settings, 1 if jobs > 1 else None)
     tools.enhancer.stream(48000, amount=settings.amount, output_rate=settings.sample_rate)
+    for folder in {pair.target.parent for pair in todo}:
+        remove_left_parts(folder)
     with progress_bar(progress, todo) as bar:
         if jobs == 1:
             outcomes = (_enhance_pair(tools, pair, settings, bar.add_seconds) for pair in todo)

@@ -34,6 +34,29 @@ def termination_unwinds() -> Iterator[None]:
 
 
 @contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block is done.
+
+    For calls of C code that calls back: what is raised in there is printed, and gets no further.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    raising = {number: handler for number, handler in handlers.items() if callable(handler)}
+    try:
+        for number in raising:
+            signal.signal(number, lambda *one: came.append(one))
+        yield
+    finally:
+        for number, handler in raising.items():
+            signal.signal(number, handler)
+        if came:
+            raising[signal.Signals(came[0][0])](*came[0])
+
+
+@contextmanager
 def signals_held(*signals: signal.Signals) -> Iterator[None]:
     """Let signals wait until the block is done; processes that are started inside hold them back for good.
 

@@ -1,5 +1,10 @@
-"""One process at a time in a folder."""
+"""One process at a time in a folder, and temporary folders that no kill leaves behind for good."""
 
+import os
+import shutil
+import stat
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +13,7 @@ from audenoise.errors import AudenoiseError
 
 PATIENCE_S = 3.0
 """What a killed process had just started may hold its lock for a moment longer."""
+_YOUNG_S = 60.0
 
 
 @contextmanager
@@ -39,3 +45,37 @@ def only_one(path: Path, refusal: AudenoiseError, *, patience_s: float = PATIENC
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A folder for the time of the block. Those that killed processes have left are removed as well.
+
+    Parameters
+    ----------
+    prefix : str
+        Of its name, and of the names of folders that are looked at: one that is ours and that no process
+        holds is removed, a minute after anything was last made in it.
+    """
+    root = Path(tempfile.gettempdir())
+    for old in root.glob(f"{prefix}*"):
+        _remove_if_left(old)
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        with only_one(folder / ".lock", AudenoiseError(f"{folder}: is locked by another process")):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_if_left(folder: Path) -> None:
+    try:
+        status = folder.lstat()
+        mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+        # One that was made this minute may not have its lock yet.
+        if not (stat.S_ISDIR(status.st_mode) and mine and time.time() - status.st_mtime > _YOUNG_S):
+            return
+        with only_one(folder / ".lock", AudenoiseError("in use"), patience_s=0.0):
+            shutil.rmtree(folder, ignore_errors=True)
+    except (AudenoiseError, OSError):
+        return

@@ -11,6 +11,9 @@ from audenoise.errors import TrainingError
 from audenoise.locks import only_one
 from audenoise.specs import ModelSpec, dump_spec, load_spec, same_network
 
+ENCODER_FILE = "encoder.weights.h5"
+"""The best weights of a pre-training, of the encoder alone; no other run has them."""
+
 
 @dataclasses.dataclass
 class RunState:
@@ -58,6 +61,14 @@ def held(run: Path) -> Iterator[None]:
         except OSError as error:
             raise TrainingError(f"{run}: can't be made or written ({error.strerror})") from error
         yield
+
+
+def refuse_pretraining(run: Path) -> None:
+    """Raise `TrainingError` if a folder that is to hold a training holds a pre-training."""
+    if (run / ENCODER_FILE).is_file():
+        raise TrainingError(
+            f"{run}: holds a pre-training; start from it with --from-encoder {run} and another --out"
+        )
 
 
 def prepare_run(run: Path, spec: ModelSpec, *, resume: bool) -> RunState:

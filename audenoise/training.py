@@ -37,7 +37,7 @@ from audenoise.denoising_model import DenoisingModel, make_optimizer, precision,
 from audenoise.devices import ONE_DEVICE, Devices, StopTogether, undistributed
 from audenoise.errors import DataError, SpecError, TrainingError
 from audenoise.mixtures import BatchShare, BatchSource, MixtureStream
-from audenoise.run_folders import RunState, held, prepare_run
+from audenoise.run_folders import RunState, held, prepare_run, refuse_pretraining
 from audenoise.scaling import scaling_of_run
 from audenoise.specs import ModelSpec, TrainingSpec, parse_spec, spec_to_dict
 from audenoise.training_log import DataWait, EpochReport, LogTable, Quality
@@ -426,6 +426,7 @@ def _opened(run: Path, spec: ModelSpec, *, resume: bool, devices: Devices) -> It
 
         def prepare() -> dict[str, Any]:
             stack.enter_context(held(run))
+            refuse_pretraining(run)
             return dataclasses.asdict(prepare_run(run, spec, resume=resume))
 
         yield RunState(**devices.on_first(prepare))

@@ -20,6 +20,19 @@ def gain_model(folder: Path, gain: float = 1.0, *, bins: int = BINS) -> Preset:
     return _write(folder, [helper.make_node("Mul", ["noisy", "gain"], ["denoised"])], [mask], bins=bins)
 
 
+def gain_enhancer(folder: Path, gain: float, *, sample_rate: int = 48000) -> Preset:
+    """An enhancer that multiplies everything by `gain`, and looks at nothing but the spectrum."""
+    factor = numpy_helper.from_array(np.array([gain], np.float32), "gain")
+    size = {"n_fft": N_FFT, "hop_length": N_FFT // 4, "win_length": N_FFT, "window": "hann"}
+    return _write(
+        folder,
+        [helper.make_node("Mul", ["spectrum", "gain"], ["enhanced"])],
+        [factor],
+        names=("spectrum", "enhanced"),
+        changed={"kind": "enhancer", "sample_rate": sample_rate, "stft": size},
+    )
+
+
 def band_gain_model(folder: Path, gains: np.ndarray) -> Preset:
     """Multiply bin k by `gains[k]`."""
     mask = numpy_helper.from_array(gains.astype(np.float32).reshape(1, 1, BINS, 1), "gains")
@@ -150,17 +163,20 @@ def _write(
     multiple: int = 1,
     extra_inputs: list[ValueInfoProto] | None = None,
     extra_outputs: list[ValueInfoProto] | None = None,
+    names: tuple[str, str] = ("noisy", "denoised"),
+    changed: dict[str, object] | None = None,
 ) -> Preset:
     shape = ["batch", "frames", bins, 2]
     graph = helper.make_graph(
         nodes,
         folder.name,
-        [helper.make_tensor_value_info("noisy", TensorProto.FLOAT, shape), *(extra_inputs or [])],
-        [helper.make_tensor_value_info("denoised", TensorProto.FLOAT, shape), *(extra_outputs or [])],
+        [helper.make_tensor_value_info(names[0], TensorProto.FLOAT, shape), *(extra_inputs or [])],
+        [helper.make_tensor_value_info(names[1], TensorProto.FLOAT, shape), *(extra_outputs or [])],
         initializers,
     )
     model: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    return write_metadata(folder, metadata_of(folder.name, context=context, multiple=multiple))
+    metadata = metadata_of(folder.name, context=context, multiple=multiple) | (changed or {})
+    return write_metadata(folder, metadata)

@@ -60,7 +60,7 @@ def row_of(
 ) -> dict[str, Any]:
     """A line of the table of items, as if every item had a speech recording of its own."""
     noisy, clean = pair
-    stored = hashlib.sha256(spectra(noisy, sizes).tobytes() + spectra(clean, sizes).tobytes())
+    digests = [hashlib.sha256(spectra(audio, sizes).tobytes()).hexdigest() for audio in pair]
     return {
         "item": number,
         "shard": 0,
@@ -75,9 +75,9 @@ def row_of(
         "duration_s": noisy.size / RATE,
         "noisy_peak": float(np.abs(noisy).max()),
         "clean_rms_db": float(10 * np.log10(np.mean(np.square(clean)) + 1e-20)),
-        "sha256": hashlib.sha256(noisy.tobytes()).hexdigest(),
+        "sha256": digests[0],
         "samples": noisy.size,
-        "stored_sha256": stored.hexdigest(),
+        "clean_sha256": digests[1],
     }
 
 
@@ -124,7 +124,9 @@ def write_dataset(
             "hours": sum(row["duration_s"] for row in table) / 3600,
             "shards": used,
             "bytes": sum(path.stat().st_size for path in (folder / side).rglob("*.snapshot")),
-            "checksum": hashlib.sha256("".join(row["stored_sha256"] for row in table).encode()).hexdigest(),
+            "checksum": hashlib.sha256(
+                "".join(row["sha256"] + row["clean_sha256"] for row in table).encode()
+            ).hexdigest(),
             "snr_db": {
                 "edges": [0, 5, 10, 15, 20],
                 "counts": np.histogram(snr_db, [0, 5, 10, 15, 20])[0].tolist(),

@@ -19,16 +19,16 @@ import pytest
 import requests
 import soundfile
 from app_server import ASKING, AppServer, app_server
-from model_folders import gain_model
+from model_folders import gain_enhancer, gain_model
 from recordings import hiss, voice
 
-from audenoise.app import AppSettings, offered_models, open_socket
+from audenoise.app import AppSettings, offered_enhancer, offered_models, open_socket
 from audenoise.app.jobs import DONE, FAILED, Busy, Cancelled, Job, JobStore
 from audenoise.app.names import safe_name
-from audenoise.app.serving import temporary_folder
+from audenoise.audio import resample
 from audenoise.cli import main
 from audenoise.errors import AudenoiseError, DataError, ModelError
-from audenoise.locks import only_one
+from audenoise.locks import only_one, temporary_folder
 
 needs_server = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")),
@@ -39,9 +39,16 @@ PAGES = Path(__file__).parents[1] / "audenoise" / "app" / "page"
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> AppSettings:
-    folder = tmp_path_factory.mktemp("models") / "half"
-    gain_model(folder, 0.5)
-    return AppSettings(models=offered_models((folder,)), max_upload_mb=1.0, max_minutes=0.2, max_files=3)
+    folder = tmp_path_factory.mktemp("models")
+    gain_model(folder / "half", 0.5)
+    gain_enhancer(folder / "louder", 1.5)
+    return AppSettings(
+        models=offered_models((folder / "half",)),
+        enhancer=offered_enhancer(folder / "louder"),
+        max_upload_mb=1.0,
+        max_minutes=0.2,
+        max_files=3,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +114,70 @@ def test_strength_and_limit_are_those_of_the_denoiser(server: AppServer) -> None
 
 @needs_server
 @pytest.mark.parametrize(
+    ("rate", "format", "subtype", "query", "factor"),
+    [
+        (8000, "WAV", "ULAW", {"enhance": "1"}, 0.75),  # half of it, then one and a half times that
+        (22050, "FLAC", "PCM_16", {"enhance": "0.5", "strength": "0"}, 1.25),
+        (96000, "WAV", "PCM_24", {"enhance": "1", "max_attenuation_db": "0"}, 1.5),
+    ],
+)
+def test_an_enhanced_recording_has_the_enhancers_rate_and_is_heard_beside_itself(
+    server: AppServer, rate: int, format: str, subtype: str, query: dict[str, str], factor: float
+) -> None:
+    audio = np.stack([voice(7.3, rate, seed=1), 0.5 * voice(7.3, rate, seed=2)], axis=1)[: 700_000 // 6]
+    content = encoded(audio, rate, format, subtype)
+    key = server.upload(content, name="talk.wav", **query).json()["key"]
+    answer = server.finished(key)
+    assert answer["state"] == "done"
+    result = server.ask("GET", f"/api/jobs/{key}/result")
+    assert "talk_enhanced." in result.headers["content-disposition"]
+    info = soundfile.info(io.BytesIO(result.content))
+    before = resample(soundfile.read(io.BytesIO(content), dtype="float32")[0], rate, 48000)
+    assert (info.samplerate, info.frames, info.format) == (48000, len(before), format)
+    assert info.subtype == ("PCM_16" if subtype == "ULAW" else subtype)
+    assert (answer["sample_rate"], answer["n_samples"]) == (48000, len(before))
+    after = soundfile.read(io.BytesIO(result.content), dtype="float32")[0]
+    middle = slice(2000, -2000)  # a denoiser at 8 kHz has an end of its own to resample
+    assert np.abs(after - factor * before)[middle].max() < 1e-3
+
+    start = len(before) // 2
+    piece = server.ask("GET", f"/api/jobs/{key}/audio?start={start}&count=4800").content
+    heard = np.frombuffer(piece, "<i2").reshape(-1, 4) / 32768
+    expected = np.concatenate([before, after], axis=1)[start : start + 4800]
+    assert np.abs(heard - expected).max() < 2 / 32768
+    assert len(answer["panels"]) == 3
+    assert server.ask("GET", f"/api/jobs/{key}/picture").content.startswith(b"\x89PNG")
+    assert server.ask("GET", f"/api/zip?key={key}").status_code == 200
+    server.ask("DELETE", f"/api/jobs/{key}")
+    assert list(server.folder.iterdir()) == []
+
+
+@needs_server
+def test_a_kind_of_file_that_lacks_the_enhancers_rate_comes_back_as_wav(
+    tmp_path: Path, settings: AppSettings
+) -> None:
+    enhancer = gain_enhancer(tmp_path / "odd", 1.0, sample_rate=44000)
+    odd = AppSettings(models=settings.models, enhancer=enhancer, max_upload_mb=1.0)
+    with app_server(tmp_path / "recordings", odd) as running:
+        content = encoded(voice(1.0, 48000, seed=1), 48000, "OGG", "OPUS")
+        key = running.upload(content, name="note.ogg", enhance="1").json()["key"]
+        assert running.finished(key)["state"] == "done"
+        header = running.ask("GET", f"/api/jobs/{key}/result").headers["content-disposition"]
+        assert "note_enhanced.wav" in header
+
+
+@needs_server
+def test_without_an_enhancer_nothing_is_enhanced(tmp_path: Path, settings: AppSettings) -> None:
+    plain = AppSettings(models=settings.models, max_upload_mb=1.0)
+    with app_server(tmp_path / "recordings", plain) as running:
+        assert running.ask("GET", "/api/settings").json()["enhancer"] is None
+        response = running.upload(b"", enhance="0.5")
+        assert (response.status_code, response.json()["error"]) == (400, "There is no enhancer here.")
+        assert list(running.folder.iterdir()) == []
+
+
+@needs_server
+@pytest.mark.parametrize(
     ("content", "sentence"),
     [
         (b"", "talk.wav: is empty"),
@@ -166,6 +237,8 @@ def test_an_upload_that_breaks_off_leaves_nothing(server: AppServer) -> None:
         ("strength=1.5", "strength must be a number from 0 to 1."),
         ("strength=nan", "strength must be a number from 0 to 1."),
         ("max_attenuation_db=-1", "max_attenuation_db must be a number from 0 to 1000."),
+        ("enhance=1.5", "enhance must be a number from 0 to 1."),
+        ("enhance=", "enhance must be a number from 0 to 1."),
         ("max_attenuation_db=loud", "max_attenuation_db must be a number from 0 to 1000."),
     ],
 )
@@ -388,14 +461,14 @@ def test_folders_of_killed_servers_are_removed_and_others_are_kept(
     for folder in (left, held):
         (folder / ".lock").touch()
         os.utime(folder, (0.0, time.time() - 3600))
-    with only_one(held / ".lock", AudenoiseError("taken")), temporary_folder() as mine:
+    with only_one(held / ".lock", AudenoiseError("taken")), temporary_folder("audenoise-app-") as mine:
         assert mine.is_dir()
         if os.name == "posix":
-            assert mine.parent.stat().st_mode & 0o077 == 0
+            assert mine.stat().st_mode & 0o077 == 0
         assert not left.exists()
         assert held.is_dir()
         assert young.is_dir()
-    assert not mine.parent.exists()
+    assert not mine.exists()
 
 
 def test_an_address_that_is_taken_is_one_line() -> None:
@@ -417,6 +490,22 @@ def test_settings_and_models_are_checked(settings: AppSettings) -> None:
     folder = next(iter(settings.models.values())).folder
     with pytest.raises(ModelError, match="has the same name"):
         offered_models((folder, folder))
+    with pytest.raises(ModelError, match=r"half: metadata\.json: is no enhancer's; offer it with --model"):
+        offered_enhancer(folder)
+    assert settings.enhancer is not None
+    with pytest.raises(ModelError, match=r"louder: .*is an enhancer's; offer it with --enhancer"):
+        offered_models((settings.enhancer.folder,))
+
+
+def test_what_is_bundled_is_offered_as_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audenoise.presets.models_folder", lambda: tmp_path)
+    gain_model(tmp_path / "standard")
+    assert offered_enhancer() is None
+    gain_enhancer(tmp_path / "enhancer", 1.0)
+    assert list(offered_models()) == ["standard"]
+    bundled = offered_enhancer()
+    assert bundled is not None
+    assert bundled.name == "enhancer"
 
 
 def test_a_missing_extra_is_one_line(

@@ -13,10 +13,11 @@ import pytest
 import soundfile
 from app_server import AppServer, app_server
 from browser import browser, needs_browser, visitor
-from model_folders import gain_model
+from model_folders import gain_enhancer, gain_model
 from recordings import hiss
 
-from audenoise.app import AppSettings, offered_models
+from audenoise.app import AppSettings, offered_enhancer, offered_models
+from audenoise.audio import resample
 
 pytestmark = [
     needs_browser,
@@ -31,7 +32,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
     for name, gain in (("half", 0.5), ("mute", 0.0)):
         gain_model(folder / name, gain)
     models = offered_models((folder / "half", folder / "mute"))
-    settings = AppSettings(models=models, max_upload_mb=1.0, max_minutes=1.0, max_files=3)
+    gain_enhancer(folder / "louder", 2.0)
+    settings = AppSettings(
+        models=models,
+        enhancer=offered_enhancer(folder / "louder"),
+        max_upload_mb=1.0,
+        max_minutes=1.0,
+        max_files=3,
+    )
     with app_server(folder / "recordings", settings) as running:
         yield running
 
@@ -105,6 +113,48 @@ def test_upload_denoise_play_switch_and_download(server: AppServer, chromium: An
                 break
             time.sleep(0.05)
         assert list(server.folder.iterdir()) == []
+
+
+def test_enhancing_is_a_choice_and_is_heard_in_step_at_another_rate(
+    server: AppServer, chromium: Any, tmp_path: Path
+) -> None:
+    file = upload_of("call.wav", 12.0)
+    with visitor(chromium, server.address, width=375, height=740) as page:
+        page.locator("#limits:not(:empty)").wait_for()
+        assert page.inner_text("#amount-value") == "off"
+        assert page.locator("#amount").is_disabled()
+        assert "48 kHz" in page.inner_text("#enhancer-about")
+        page.check("#enhance")
+        page.locator("#amount").fill("50")
+        assert page.inner_text("#amount-value") == "50 %"
+        give(page, file)
+        page.locator(ALL_DONE).wait_for()
+        assert page.locator("#list .said").inner_text() == "done, 0:12.0"
+        with page.expect_download() as download:
+            page.click("#download")
+        assert download.value.suggested_filename == "call_enhanced.wav"
+        result, rate = soundfile.read(download.value.path(), dtype="float32")
+        given = resample(soundfile.read(io.BytesIO(file["buffer"]), dtype="float32")[0], 16000, 48000)
+        assert (rate, len(result)) == (48000, len(given))
+        assert np.abs(result - 0.75 * given).max() < 1e-3  # half of it, and half-way to twice that
+        page.click("#play")
+        page.locator("#play:has-text('Pause')").wait_for()
+        after = heard_level(page)
+        page.keyboard.press("b")
+        assert heard_level(page) / after == pytest.approx(1 / 0.75**2, rel=0.15)
+        page.locator("#pictures:not([hidden])").wait_for()
+        assert page.locator("#heads > div").count() == 3
+        assert page.evaluate("document.documentElement.scrollWidth") == 375
+        page.screenshot(path=tmp_path / "enhanced.png", full_page=True)
+
+
+def test_where_there_is_no_enhancer_there_is_no_such_choice(chromium: Any, tmp_path: Path) -> None:
+    gain_model(tmp_path / "half", 0.5)
+    plain = AppSettings(models=offered_models((tmp_path / "half",)))
+    with app_server(tmp_path / "recordings", plain) as running, visitor(chromium, running.address) as page:
+        page.locator("#limits:not(:empty)").wait_for()
+        assert not page.locator("#enhance").is_visible()
+        assert page.locator("#strength").is_visible()
 
 
 def clock(page: Any) -> float:

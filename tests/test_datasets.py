@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import multiprocessing
 import shutil
 import signal
 import subprocess
@@ -91,9 +92,10 @@ def test_tensorflow_loads_it_plainly(built: Path) -> None:
         dataset = tf.data.Dataset.load(str(built / side))
         assert dataset.element_spec == (tf.TensorSpec((None, 65, 2), tf.float16),) * 2
         assert int(dataset.cardinality()) == info.sides[side].items == len(list(dataset))
-        stored = [noisy.tobytes() + clean.tobytes() for noisy, clean in raw_items(built / side)]
-        digests = {hashlib.sha256(each).hexdigest() for each in stored}
-        assert digests == {row["stored_sha256"] for row in info.rows(side)}
+        digests = [
+            [hashlib.sha256(each.tobytes()).hexdigest() for each in pair] for pair in raw_items(built / side)
+        ]
+        assert sorted(digests) == sorted([row["sha256"], row["clean_sha256"]] for row in info.rows(side))
 
 
 def test_every_item_is_the_mixture_that_its_row_describes(built: Path) -> None:
@@ -148,7 +150,7 @@ def test_the_description_is_true(built: Path, corpus: Inputs) -> None:
         assert described.snr_db.edges[0] >= -5
         assert described.snr_db.edges[-1] <= 20
         assert sum(described.labels.values()) == described.items
-        digest = hashlib.sha256("".join(row["stored_sha256"] for row in rows).encode())
+        digest = hashlib.sha256("".join(row["sha256"] + row["clean_sha256"] for row in rows).encode())
         assert described.checksum == digest.hexdigest()
         used = {row["clean"] for row in rows} | {row["noise"] for row in rows}
         assert {source.path for source in described.sources} == used
@@ -226,8 +228,11 @@ def test_killed_at_any_moment_it_continues_to_the_same_bytes(
     if not (out / "dataset.json").exists():
         with pytest.raises(DataError, match=r"not finished; the same build-dataset command continues it"):
             DatasetInfo.read(out)
+        otherwise = (
+            "unfinished dataset that was asked for otherwise: seed was 7, is 8. Give the same options "
+        )
         with pytest.raises(
-            DataError, match="unfinished dataset that was asked for otherwise: seed was 7, is 8"
+            DataError, match=f"{otherwise}to continue it, another folder, or remove this one to start over"
         ):
             build_dataset(out, corpus, SPEC.model_copy(update={"seed": 8}))
     build_dataset(out, corpus, SPEC, jobs=2)
@@ -258,6 +263,37 @@ def test_an_interruption_does_nothing_twice(corpus: Inputs, built: Path, tmp_pat
         return real(function, jobs, n_jobs, **engine)
 
     monkeypatch.setattr(building, "map_in_processes", count)
+    build_dataset(tmp_path / "dataset", corpus, SPEC, jobs=1)
+    assert tree(tmp_path / "dataset") == tree(built)
+
+
+def test_processes_start_while_headers_are_read(corpus: Inputs, tmp_path: Path, monkeypatch) -> None:
+    """They end with a build that fails before there is work for them; with one job none is started."""
+    from audenoise.workers import Workers
+
+    started: list[Any] = []
+
+    def start(self: Workers, function: Any) -> None:
+        started.append(function)
+        real(self, function)
+
+    real = Workers.start
+    monkeypatch.setattr(Workers, "start", start)
+    before = set(multiprocessing.active_children())
+    impossible = SPEC.model_copy(update={"mixtures": 50})
+    for jobs in (1, 2):
+        with pytest.raises(DataError, match="need as many different noises"):
+            build_dataset(tmp_path / "dataset", corpus, impossible, jobs=jobs)
+        assert bool(started) == (jobs == 2)
+    assert set(multiprocessing.active_children()) == before
+    assert not (tmp_path / "dataset").exists()
+
+
+def test_a_longer_part_that_was_saved_is_written_over(built: Path, corpus: Inputs, tmp_path: Path) -> None:
+    """Nothing of what it held comes into the dataset, and one process makes all shards in the same file."""
+    used = tmp_path / "dataset/.building/train/000099.used"
+    used.parent.mkdir(parents=True)
+    used.write_bytes(bytes(5_000_000))
     build_dataset(tmp_path / "dataset", corpus, SPEC, jobs=1)
     assert tree(tmp_path / "dataset") == tree(built)
 

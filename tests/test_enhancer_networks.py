@@ -63,6 +63,8 @@ def inputs_for(spec: EnhancerSpec, frames: int, *, seed: int = 0) -> dict[str, n
             {"loss": {"stft_resolutions": [[2048, 512]]}},
             r"training\.crop_s: must be at least the longest n_fft",
         ),
+        ({"training": {"epochs": 10**7}}, r"training\.epochs: must be at most 1000000"),
+        ({"training": {"seed": 2**63}}, r"training\.seed: must be less than 9223372036854775808"),
         ({"training": {"crop_s": 0.001}}, r"training\.crop_s: must be at least one window"),
         ({"pairs": {"min_bandwidth_hz": 5000}}, r"pairs\.min_bandwidth_hz: must not exceed half"),
         ({"pairs": {"level_dbfs": [-10, -20]}}, r"pairs\.level_dbfs: the lower end"),

@@ -1,5 +1,7 @@
 """`audenoise inspect`: what is planted is found and named, and nothing else is."""
 
+import csv
+import hashlib
 import json
 import shutil
 import tracemalloc
@@ -170,15 +172,36 @@ def test_duplicates_are_named_and_across_the_sides_they_are_leaks(tmp_path: Path
     )
 
 
-def test_changed_bytes_are_found_and_located(sound: tuple[Path, Pairs], tmp_path: Path, capsys) -> None:
+def with_one_digest(folder: Path) -> None:
+    """Give the tables of a dataset the columns that they had before `clean_sha256`."""
+    for side in ("train", "test"):
+        index, table = index_shards(folder / side), folder / f"{side}.csv"
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        for item, row in enumerate(rows):
+            del row["clean_sha256"]
+            row["stored_sha256"] = hashlib.sha256(index.read_stored(item).tobytes()).hexdigest()
+        with table.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_changed_bytes_are_found_and_located(
+    sound: tuple[Path, Pairs], tmp_path: Path, capsys, older: bool
+) -> None:
     folder = tmp_path / "damaged"
     shutil.copytree(sound[0], folder)
+    if older:
+        with_one_digest(folder)
+        assert found(folder) == nothing()
     shard = sorted((folder / "train").rglob("*.snapshot"))[1]
     content = bytearray(shard.read_bytes())
     content[2000] ^= 4  # the mantissa of a number of the shard's first item
     shard.write_bytes(content)
     lines = found(folder)
-    words = "its bytes are not those that were written (stored_sha256 in the table)"
+    words = "its bytes are not those that were written (sha256 in the table)"
     item = int(np.argmax(index_shards(folder / "train").shard == 1))
     assert 0 < item < 6
     assert lines == nothing(damaged=[f"train item {item} in {shard}: {words}"])

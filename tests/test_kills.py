@@ -1,12 +1,15 @@
-"""A training and a dataset whose process is killed at random moments: what was finished stays, and goes on.
+"""Commands whose process is killed at random moments: what was finished stays, and goes on.
 
 Searches are killed in `test_tuning`.
 """
 
 import csv
 import hashlib
+import importlib.util
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +19,8 @@ import pytest
 import soundfile
 from recordings import hiss, voice
 
+from audenoise.audio import AudioWriter, remove_left_parts
+from audenoise.interrupts import interrupts_wait
 from audenoise.run_folders import RunState
 
 HERE = Path(__file__).parent
@@ -124,6 +129,81 @@ def test_a_build_killed_at_random_moments_ends_with_the_same_bytes(
     assert killed["builds"] >= 3
     assert killed["shards"] >= 3
     assert tree(folder / "dataset") == tree(folder / "whole")
+
+
+def test_only_files_that_nobody_writes_any_more_are_removed(tmp_path: Path) -> None:
+    left, young, other = (
+        tmp_path / name for name in (".audenoise-1.part", ".audenoise-2.part", ".mine.part")
+    )
+    for path in (left, young, other):
+        path.write_bytes(b"half")
+    (tmp_path / ".audenoise-3.part").mkdir()
+    (tmp_path / ".audenoise-4.part").symlink_to(other)
+    with AudioWriter(tmp_path / "a.wav", sample_rate=8000, channels=1) as writer:
+        writer.write(hiss(0.1, 8000, seed=1))
+        for path in tmp_path.iterdir():
+            if path != young:
+                os.utime(path, (0, 0), follow_symlinks=False)
+        remove_left_parts(tmp_path)
+        assert not left.exists()
+        assert len(list(tmp_path.iterdir())) == 5
+    assert soundfile.info(tmp_path / "a.wav").frames == 800
+    remove_left_parts(tmp_path / "nowhere")
+
+
+class Struck(io.BytesIO):
+    """A file that is hit by Ctrl-C at each write, in the middle of libsndfile."""
+
+    def write(self, data: Any) -> int:
+        signal.raise_signal(signal.SIGINT)
+        return super().write(data)
+
+
+def test_an_interrupt_is_not_lost_in_a_callback_and_loses_nothing() -> None:
+    audio, file, whole = hiss(0.5, 8000, seed=1), Struck(), io.BytesIO()
+    soundfile.write(whole, audio, 8000, format="FLAC")
+    with pytest.raises(KeyboardInterrupt), interrupts_wait():
+        soundfile.write(file, audio, 8000, format="FLAC")
+    assert file.getvalue() == whole.getvalue()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.fixture(scope="module")
+def struck(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What became of commands under SIGKILL, SIGTERM and SIGINT; `kill_commands` ends if anything is lost."""
+    command = [
+        sys.executable,
+        str(HERE / "kill_commands.py"),
+        str(tmp_path_factory.mktemp("struck")),
+        "4",
+        "7",
+    ]
+    environment = {key: value for key, value in os.environ.items() if key != "TMPDIR"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("command", ["predict", "enhance", "listen", "report", "evaluate"])
+def test_a_command_struck_at_random_moments_writes_all_or_nothing(
+    struck: dict[str, Any], command: str
+) -> None:
+    assert struck[command]["struck"] >= 1
+    # The next run into a folder removes what a killed one has left there.
+    assert struck[command]["left_after"] == 0
+
+
+def test_a_live_recording_that_is_struck_can_be_opened(struck: dict[str, Any]) -> None:
+    assert struck["live"]["rescued"] >= 2
+
+
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")),
+    reason="starlette or uvicorn is missing: pip install 'audenoise[app]'",
+)
+def test_the_files_of_a_killed_page_go_with_the_next_start(struck: dict[str, Any]) -> None:
+    assert struck["app"]["left"] >= 1
+    assert struck["app"]["left_after"] == 0
 
 
 def tree(folder: Path) -> dict[str, str]:

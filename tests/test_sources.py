@@ -705,25 +705,37 @@ def test_what_is_lost_can_not_be_heard(level_db: float, without_scale_db: float)
 @given(st.lists(st.floats(-65504, 65504, width=32), max_size=40))
 @settings(deadline=None)
 def test_rounding_is_to_the_nearest_half(numbers: list[float]) -> None:
-    given_numbers = np.array(numbers, np.float32)
-    out = np.empty(given_numbers.shape, np.float16)
-    round_to_half(given_numbers, out)
-    np.testing.assert_array_equal(out.view(np.uint16), given_numbers.astype(np.float16).view(np.uint16))
+    exact = np.array(numbers, np.float64)
+    out = np.empty(exact.shape, np.float16)
+    round_to_half(exact.astype(np.float32), out)
+    nearest = exact.astype(np.float32).astype(np.float16)
+    np.testing.assert_array_equal(np.signbit(out), np.signbit(nearest))
+    # Numbers half-way between two may go to either; below 2⁻¹⁴ float32 itself has no more bits than 2⁻³⁷.
+    np.testing.assert_allclose(np.abs(out - exact), np.abs(nearest - exact), rtol=0, atol=2.0**-37)
 
 
 def test_rounding_of_every_half_and_of_what_lies_between() -> None:
-    halves = np.arange(0x0400, 0x7BFF, dtype=np.uint16).view(np.float16).astype(np.float32)
-    above = halves * np.float32(1 + 2**-11)
-    for numbers in (
-        halves,
-        -halves,
-        above,
-        np.nextafter(above, np.float32(0)),
-        np.nextafter(above, np.float32(1e6)),
+    halves = np.arange(0x7BFF, dtype=np.uint16)
+    below, above = (each.view(np.float16).astype(np.float32) for each in (halves, halves + np.uint16(1)))
+    middle = (below + above) / 2
+    for numbers, expected in (
+        (below, halves),
+        (np.nextafter(middle, np.float32(0)), halves),
+        (middle, halves + 1),
+        (np.nextafter(middle, np.float32(1e6)), halves + 1),
     ):
-        out = np.empty(numbers.shape, np.float16)
-        round_to_half(numbers, out)
-        np.testing.assert_array_equal(out.view(np.uint16), numbers.astype(np.float16).view(np.uint16))
+        normal = slice(0x0400, None)
+        for sign in (1, -1):
+            out = np.empty(numbers.shape, np.float16)
+            round_to_half(sign * numbers, out)
+            np.testing.assert_array_equal((out.view(np.uint16) & 0x7FFF)[normal], expected[normal])
+            assert (np.signbit(out) == (sign < 0)).all()
+            np.testing.assert_allclose(
+                np.abs(out.astype(np.float64) - sign * numbers.astype(np.float64)),
+                np.abs(numbers.astype(np.float16).astype(np.float64) - numbers),
+                rtol=0,
+                atol=2.0**-37,
+            )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,6 @@ package: it needs no network, and its headers forbid the browser any other.
 """
 
 from .serving import is_loopback, open_socket, serve
-from .settings import AppSettings, offered_models
+from .settings import AppSettings, offered_enhancer, offered_models
 
-__all__ = ["AppSettings", "is_loopback", "offered_models", "open_socket", "serve"]
+__all__ = ["AppSettings", "is_loopback", "offered_enhancer", "offered_models", "open_socket", "serve"]

@@ -22,6 +22,12 @@ class Busy(AudenoiseError):
     """Too much is waiting, or the disk is nearly full."""
 
 
+def check_room(folder: Path, n_bytes: int) -> None:
+    """Raise `Busy` if the disk could not take so much and have room left."""
+    if shutil.disk_usage(folder).free < _ROOM_BYTES + n_bytes:
+        raise Busy("The server's disk is nearly full. Try again later.")
+
+
 class Cancelled(Exception):
     """Whoever uploaded the recording no longer wants it."""
 
@@ -42,6 +48,8 @@ class Job:
         One of `AppSettings.models`.
     strength : float
     max_attenuation_db : float or None
+    enhance : float
+        How much of the enhanced signal to take, 0 to 1; with 0 nothing is enhanced.
     narrow : bool
         Draw for the screen of a phone.
     state : str
@@ -61,6 +69,7 @@ class Job:
     model: str
     strength: float
     max_attenuation_db: float | None
+    enhance: float = 0.0
     narrow: bool = False
     state: str = UPLOADING
     stage: str = ""
@@ -123,6 +132,7 @@ class JobStore:
         *,
         strength: float,
         max_attenuation_db: float | None,
+        enhance: float = 0.0,
         narrow: bool = False,
     ) -> Job:
         """Make room for an upload.
@@ -136,14 +146,12 @@ class JobStore:
             waiting = sum(job.state in (UPLOADING, WAITING, WORKING) for job in self._jobs.values())
             if waiting >= self.settings.max_waiting:
                 raise Busy(f"The server is busy: {waiting} recordings are waiting. Try again in a minute.")
-            free = shutil.disk_usage(self.folder).free
             # A result and what is played take about as much again, each.
-            if free < _ROOM_BYTES + 4 * self.settings.max_bytes:
-                raise Busy("The server's disk is nearly full. Try again later.")
+            check_room(self.folder, 4 * self.settings.max_bytes)
             key = secrets.token_urlsafe(24)
             folder = self.folder / secrets.token_hex(12)
             folder.mkdir()
-            job = Job(key, folder, name, model, strength, max_attenuation_db, narrow)
+            job = Job(key, folder, name, model, strength, max_attenuation_db, enhance, narrow)
             self._jobs[key] = job
         return job
 

@@ -45,16 +45,16 @@ def safe_name(name: str) -> str:
     return kept or "recording"
 
 
-def result_name(name: str, suffix: str) -> str:
+def result_name(name: str, suffix: str, *, mark: str = "_denoised") -> str:
     """Name of the result for a recording.
 
-    >>> result_name("talk.WAV", ".wav"), result_name("talk", ".mp3")
-    ('talk_denoised.wav', 'talk_denoised.mp3')
+    >>> result_name("talk.WAV", ".wav"), result_name("talk", ".mp3", mark="_enhanced")
+    ('talk_denoised.wav', 'talk_enhanced.mp3')
     """
     safe = safe_name(name)
     stem, dot, ending = safe.rpartition(".")
     # "No. 5 take" has no suffix.
-    return f"{stem if dot and stem and ending.isalnum() and len(ending) <= 5 else safe}_denoised{suffix}"
+    return f"{stem if dot and stem and ending.isalnum() and len(ending) <= 5 else safe}{mark}{suffix}"
 
 
 def unique_names(names: Iterable[str]) -> list[str]:

@@ -1,13 +1,13 @@
 """The server as an ASGI application: a page, and what its script asks for.
 
     GET    /                          the page, and /static/… beside it
-    GET    /api/settings              models and limits
+    GET    /api/settings              models, enhancer and limits
     POST   /api/jobs?name=…           a recording as the body; answers with its key
     GET    /api/jobs/KEY              how far it is
     DELETE /api/jobs/KEY              cancel it, remove its files
     GET    /api/jobs/KEY/audio        a piece of before and after, to be played
     GET    /api/jobs/KEY/picture      spectrograms before and after, and the difference
-    GET    /api/jobs/KEY/result       the denoised recording
+    GET    /api/jobs/KEY/result       the recording, denoised and enhanced as asked
     GET    /api/zip?key=…&key=…       several of them
 
 Every error is JSON of one sentence, `{"error": …}`.
@@ -30,6 +30,8 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+
+from audenoise.presets import Preset
 
 from .guard import Guard
 from .jobs import DONE, FAILED, Busy, Job, JobStore
@@ -109,12 +111,11 @@ class _Handlers:
 
     async def settings(self, _request: Request) -> Response:
         settings = self._settings
+        enhancer = settings.enhancer
         return JSONResponse(
             {
-                "models": [
-                    {"name": name, "description": preset.description, "sample_rate": preset.sample_rate}
-                    for name, preset in settings.models.items()
-                ],
+                "models": [_about(name, preset) for name, preset in settings.models.items()],
+                "enhancer": enhancer and _about(enhancer.name, enhancer),
                 "max_upload_bytes": settings.max_bytes,
                 "max_minutes": settings.max_minutes,
                 "max_files": settings.max_files,
@@ -130,6 +131,9 @@ class _Handlers:
         limit = query.get("max_attenuation_db", "")
         strength = _number("strength", query.get("strength", "1"), high=1.0)
         limit_db = _number("max_attenuation_db", limit, high=1000.0) if limit else None
+        enhance = _number("enhance", query.get("enhance", "0"), high=1.0)
+        if enhance > 0 and self._settings.enhancer is None:
+            raise HTTPException(400, "There is no enhancer here.")
         if int(request.headers.get("content-length") or 0) > self._settings.max_bytes:
             raise HTTPException(413, self._too_large())
         try:
@@ -138,6 +142,7 @@ class _Handlers:
                 model,
                 strength=strength,
                 max_attenuation_db=limit_db,
+                enhance=enhance,
                 narrow="narrow" in query,
             )
         except Busy as error:
@@ -249,6 +254,10 @@ class _Handlers:
 
     def _too_large(self) -> str:
         return f"The recording is larger than {self._settings.max_upload_mb:g} MB, which is the limit here."
+
+
+def _about(name: str, preset: Preset) -> dict[str, object]:
+    return {"name": name, "description": preset.description, "sample_rate": preset.sample_rate}
 
 
 def _number(name: str, text: str, *, high: float) -> float:

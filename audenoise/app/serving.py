@@ -1,52 +1,17 @@
 """Run the web page: an address, a folder that goes away, a server."""
 
 import os
-import shutil
 import socket
-import stat
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 
 from audenoise.errors import AudenoiseError
-from audenoise.locks import only_one
+from audenoise.locks import temporary_folder
 
 from .settings import AppSettings
 
 _PREFIX = "audenoise-app-"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _MOST_CONNECTIONS = 200
-_YOUNG_S = 60.0
-
-
-@contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder for the time of a server; those that killed servers have left are removed as well."""
-    root = Path(tempfile.gettempdir())
-    for old in root.glob(f"{_PREFIX}*"):
-        _remove_if_left(old)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    try:
-        with only_one(folder / ".lock", AudenoiseError(f"{folder}: is locked by another process")):
-            (folder / "recordings").mkdir()
-            yield folder / "recordings"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_if_left(folder: Path) -> None:
-    try:
-        status = folder.lstat()
-        mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
-        # One that was made this minute may not have its lock yet.
-        if not (stat.S_ISDIR(status.st_mode) and mine and time.time() - status.st_mtime > _YOUNG_S):
-            return
-        with only_one(folder / ".lock", AudenoiseError("in use"), patience_s=0.0):
-            shutil.rmtree(folder, ignore_errors=True)
-    except (AudenoiseError, OSError):
-        return
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -109,11 +74,13 @@ def serve(
 
     from .routes import create_app
 
-    with open_socket(host, port) as bound, temporary_folder() as folder:
+    with open_socket(host, port) as bound, temporary_folder(_PREFIX) as folder:
+        recordings = folder / "recordings"
+        recordings.mkdir()
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{bound.getsockname()[1]}"
         hosts = {*_LOOPBACK, host} if is_loopback(host) else None
-        app = create_app(settings, folder, hosts=hosts)
+        app = create_app(settings, recordings, hosts=hosts)
         config = uvicorn.Config(
             app,
             log_level="warning",

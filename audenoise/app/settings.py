@@ -4,8 +4,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from audenoise.enhancer import DEFAULT_ENHANCER
 from audenoise.errors import DataError, ModelError
-from audenoise.presets import DEFAULT_PRESET, Preset, list_presets, load_preset
+from audenoise.presets import DEFAULT_PRESET, METADATA_FILE, Preset, list_presets, load_preset
 
 MAX_CHANNELS = 8
 MAX_SAMPLE_RATE = 192_000
@@ -19,6 +20,8 @@ class AppSettings:
     ----------
     models : mapping
         Name → model that can be chosen; the first is chosen to begin with.
+    enhancer : Preset or None
+        Gives back what a recording has lost, for visitors who ask for it. None offers no such choice.
     max_upload_mb : float
         Of one recording, in MB of 10^6 bytes.
     max_minutes : float
@@ -34,6 +37,7 @@ class AppSettings:
     """
 
     models: Mapping[str, Preset] = field(default_factory=dict)
+    enhancer: Preset | None = None
     max_upload_mb: float = 200.0
     max_minutes: float = 60.0
     max_files: int = 50
@@ -55,16 +59,20 @@ class AppSettings:
 
 
 def offered_models(chosen: tuple[str | os.PathLike[str], ...] = ()) -> dict[str, Preset]:
-    """Load what is offered: the models named, or all that are bundled, the standard model first.
+    """Load what is offered: the denoisers named, or all that are bundled, the standard model first.
 
     Raises
     ------
     ModelError
-        If a model is missing or damaged, or two have one name.
+        If a model is missing, damaged or no denoiser, or two have one name.
     """
     names = chosen or sorted(list_presets(), key=lambda name: (name != DEFAULT_PRESET, name))
     models: dict[str, Preset] = {}
     for preset in map(load_preset, names):
+        if _is_enhancer(preset):
+            if not chosen:
+                continue
+            raise ModelError(f"{preset.folder}: {METADATA_FILE}: is an enhancer's; offer it with --enhancer")
         if preset.name in models:
             raise ModelError(
                 f"{preset.folder}: {models[preset.name].folder} has the same name; leave one out"
@@ -72,3 +80,24 @@ def offered_models(chosen: tuple[str | os.PathLike[str], ...] = ()) -> dict[str,
         preset.verify()
         models[preset.name] = preset
     return models
+
+
+def offered_enhancer(chosen: str | os.PathLike[str] | None = None) -> Preset | None:
+    """Load the enhancer that is offered: the one named, or the bundled one; None where there is none.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, damaged or no enhancer.
+    """
+    if chosen is None and DEFAULT_ENHANCER not in list_presets():
+        return None
+    preset = load_preset(DEFAULT_ENHANCER if chosen is None else chosen)
+    if not _is_enhancer(preset):
+        raise ModelError(f"{preset.folder}: {METADATA_FILE}: is no enhancer's; offer it with --model")
+    preset.verify()
+    return preset
+
+
+def _is_enhancer(preset: Preset) -> bool:
+    return preset.metadata.get("kind") == "enhancer"

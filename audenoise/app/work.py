@@ -1,17 +1,30 @@
-"""What is done with one recording: denoise it, prepare what is heard and what is seen."""
+"""What is done with one recording: denoise and enhance it, prepare what is heard and what is seen."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from audenoise.audio import AudioInfo, AudioReader, AudioWriter, audio_info, read_audio
+from audenoise.audio import (
+    AudioInfo,
+    AudioReader,
+    AudioWriter,
+    audio_info,
+    check_output,
+    read_audio,
+    resampled_blocks,
+    resampled_length,
+)
 from audenoise.batch import denoise_file
 from audenoise.denoiser import Denoiser
+from audenoise.enhancer import Enhancer
+from audenoise.enhancer_batch import EnhanceSettings, Tools, enhance_file, result_format
 from audenoise.errors import AudenoiseError, AudioFileError, DataError, ModelError
+from audenoise.file_plan import FilePair
 
-from .jobs import Job
+from .jobs import Job, check_room
 from .names import result_name
 from .settings import MAX_CHANNELS, MAX_SAMPLE_RATE, AppSettings
 
@@ -35,7 +48,7 @@ _DENOISED, _HEARD, _DRAWN = 0.85, 0.92, 0.95  # shares of the work that is done 
 
 
 class Workshop:
-    """Denoises jobs with models that are loaded when first asked for.
+    """Denoises and enhances jobs with models that are loaded when first asked for.
 
     Parameters
     ----------
@@ -45,10 +58,11 @@ class Workshop:
     def __init__(self, settings: AppSettings) -> None:
         self._settings = settings
         self._denoisers: dict[str, Denoiser] = {}
+        self._loaded_enhancer: Enhancer | None = None
         self._lock = threading.Lock()
 
     def __call__(self, job: Job) -> None:
-        """Denoise a job's upload and fill in its facts.
+        """Denoise a job's upload, enhance it if that is wanted, and fill in the job's facts.
 
         Raises
         ------
@@ -58,7 +72,7 @@ class Workshop:
             If the job is cancelled meanwhile.
         """
         try:
-            self._denoise(job)
+            self._work(job)
         except ModelError as error:
             # Its message names folders of this machine, which are for whoever started the server.
             raise RuntimeError(str(error)) from error
@@ -68,37 +82,33 @@ class Workshop:
                 text = text.replace(str(path), job.name)
             raise AudioFileError(text.replace(f"{job.folder}/", "")) from error
 
-    def _denoise(self, job: Job) -> None:
+    def _work(self, job: Job) -> None:
         job.advance("reading", 0.0)
         info = audio_info(job.upload)
         self._check(job.name, info)
         suffix = _SUFFIXES.get(info.format, ".wav")
         source = job.upload.rename(job.folder / f"source{suffix}")
-        target = job.folder / f"result{suffix}"
+        stage = "enhancing" if job.enhance > 0 else "denoising"
         seconds = 0.0
 
         def progress(block_s: float) -> None:
             nonlocal seconds
             seconds += block_s
-            job.advance("denoising", _DENOISED * seconds / info.duration_s)
+            job.advance(stage, _DENOISED * seconds / info.duration_s)
 
-        job.advance("denoising", 0.0)
-        denoise_file(
-            self._denoiser(job.model),
-            source,
-            target,
-            strength=job.strength,
-            max_attenuation_db=job.max_attenuation_db,
-            on_progress=progress,
-        )
+        job.advance(stage, 0.0)
+        target = (self._enhance if job.enhance > 0 else self._denoise)(job, source, progress)
         heard = write_heard(job, source, target)
+        result = audio_info(target)
         facts = {
             "result": target.name,
-            "result_name": result_name(job.name, suffix),
+            "result_name": result_name(
+                job.name, target.suffix, mark="_enhanced" if job.enhance > 0 else "_denoised"
+            ),
             "heard": heard.name,
-            "sample_rate": info.sample_rate,
-            "n_samples": info.n_samples,
-            "channels": min(2, info.channels),
+            "sample_rate": result.sample_rate,
+            "n_samples": result.n_samples,
+            "channels": min(2, result.channels),
         }
         job.facts = facts
         job.advance("drawing", _HEARD)
@@ -109,6 +119,40 @@ class Workshop:
         boxes = save_differences(*levels, job.folder / PICTURE, narrow=job.narrow)
         job.facts = facts | {"panels": [asdict(box) for box in boxes]}
         source.unlink()
+
+    def _denoise(self, job: Job, source: Path, progress: Callable[[float], object]) -> Path:
+        target = job.folder / f"result{source.suffix}"
+        denoise_file(
+            self._denoiser(job.model),
+            source,
+            target,
+            strength=job.strength,
+            max_attenuation_db=job.max_attenuation_db,
+            on_progress=progress,
+        )
+        return target
+
+    def _enhance(self, job: Job, source: Path, progress: Callable[[float], object]) -> Path:
+        enhancer, info = self._enhancer(), audio_info(source)
+        n_samples = resampled_length(info.n_samples, info.sample_rate, enhancer.sample_rate)
+        # The upload may be of a far lower rate: the result in 32 bits at most, and what is heard in 16.
+        check_room(job.folder, 4 * n_samples * (info.channels + min(2, info.channels)))
+        target = job.folder / f"result{_enhanced_suffix(source.suffix, info, enhancer.sample_rate)}"
+        # With a strength of 0 the denoiser gives back what went in.
+        tools = Tools(enhancer, self._denoiser(job.model) if job.strength > 0 else None)
+        settings = EnhanceSettings(
+            strength=job.strength, max_attenuation_db=job.max_attenuation_db, amount=job.enhance
+        )
+        enhance_file(tools, FilePair(source, target), settings, on_progress=progress)
+        return target
+
+    def _enhancer(self) -> Enhancer:
+        with self._lock:
+            if self._loaded_enhancer is None:
+                if self._settings.enhancer is None:
+                    raise ModelError("no enhancer is offered")
+                self._loaded_enhancer = Enhancer(self._settings.enhancer)
+            return self._loaded_enhancer
 
     def _denoiser(self, model: str) -> Denoiser:
         with self._lock:
@@ -129,13 +173,24 @@ class Workshop:
             )
 
 
+def _enhanced_suffix(suffix: str, info: AudioInfo, sample_rate: int) -> str:
+    """The source's, or .wav where its kind of file can't hold the enhancer's rate."""
+    kind, subtype = result_format(Path(f"result{suffix}"), info)
+    try:
+        check_output(suffix, sample_rate=sample_rate, channels=info.channels, format=kind, subtype=subtype)
+    except AudioFileError:
+        return ".wav"
+    return suffix
+
+
 def write_heard(job: Job, source: Path, target: Path) -> Path:
     """Write before and after as the channels of one file, so that they can't drift apart.
 
-    One or two channels of either, 16 bit: the first half of the channels is before, the second after.
+    One or two channels of either, 16 bit, at the rate of the target: the first half of the channels is
+    before, the second after.
     """
     with AudioReader(source) as before, AudioReader(target) as after:
-        info = before.info
+        info = after.info
         channels = min(2, info.channels)
         # FLAC is small and can be entered anywhere; it doesn't know every rate.
         fits = info.sample_rate <= 65_535 or info.sample_rate % 10 == 0
@@ -148,7 +203,9 @@ def write_heard(job: Job, source: Path, target: Path) -> Path:
             n_samples=info.n_samples,
         ) as writer:
             done = 0
-            for first, second in zip(before.blocks(_BLOCK), after.blocks(_BLOCK), strict=True):
+            blocks = resampled_blocks(before.blocks(_BLOCK), before.info.sample_rate, info.sample_rate)
+            for first in blocks:
+                second = next(after.blocks(len(first), start=done))
                 writer.write(np.concatenate([first[:, :channels], second[:, :channels]], axis=1))
                 done += len(first)
                 job.advance("preparing to play", _DENOISED + (_HEARD - _DENOISED) * done / info.n_samples)

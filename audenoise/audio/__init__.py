@@ -14,8 +14,8 @@ from .info import (
     find_audio,
 )
 from .reader import AudioReader, read_audio
-from .resampling import StreamResampler, resample, resampled_length
-from .writer import AudioWriter, check_output, output_format, write_audio
+from .resampling import StreamResampler, resample, resampled_blocks, resampled_length
+from .writer import AudioWriter, check_output, output_format, remove_left_parts, write_audio
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -31,7 +31,9 @@ __all__ = [
     "find_audio",
     "output_format",
     "read_audio",
+    "remove_left_parts",
     "resample",
+    "resampled_blocks",
     "resampled_length",
     "write_audio",
 ]

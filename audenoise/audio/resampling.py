@@ -1,5 +1,7 @@
 """Change the sample rate, whole signals or block by block (soxr, zero delay, one length law)."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import soxr
 
@@ -98,3 +100,23 @@ def resample(
     resampler = StreamResampler(from_rate, to_rate, columns.shape[1])
     result = np.concatenate([resampler.process(columns), resampler.flush()])
     return result[:, 0] if audio.ndim == 1 else result
+
+
+def resampled_blocks(
+    blocks: Iterable[MultichannelAudio], from_rate: int, to_rate: int
+) -> Iterator[MultichannelAudio]:
+    """Resample a signal that comes in blocks of (samples, channels); no block is empty.
+
+    Raises
+    ------
+    SignalError
+        As `StreamResampler` does.
+    """
+    resampler = None
+    for block in blocks:
+        resampler = resampler or StreamResampler(from_rate, to_rate, block.shape[1])
+        ready = resampler.process(block)
+        if len(ready):
+            yield ready
+    if resampler is not None and len(rest := resampler.flush()):
+        yield rest

@@ -1,11 +1,16 @@
 """Write audio in blocks, all or nothing."""
 
+import importlib
+import importlib.util
 import os
 import secrets
 import shutil
+import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import soundfile as sf
@@ -52,6 +57,7 @@ _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 _VORBIS_MAX_RATE = 200_000  # libvorbis crashes at 250 kHz, and with more than 255 channels
 _WAV_MAX_BYTES = 2**32 - 2**16  # sizes in a WAV header have 32 bits; the rest is room for the header
+_YOUNG_S = 60.0
 _WRITE_BLOCK = 65_536  # libsndfile's Vorbis encoder keeps a whole write on the stack
 
 
@@ -176,6 +182,10 @@ class AudioWriter:
         Expected length, so that a WAV that would pass 4 GiB is written as RF64.
     overwrite : bool
         Replace an existing file; without it, one is an error.
+    irreplaceable : bool
+        There is nothing to make the file from again, as with a recording from a microphone: until it is
+        complete it is called ``NAME.unfinished-….SUFFIX``, so that what a killed process leaves can be found
+        and opened.
 
     Attributes
     ----------
@@ -205,6 +215,7 @@ class AudioWriter:
         subtype: str | None = None,
         n_samples: int | None = None,
         overwrite: bool = False,
+        irreplaceable: bool = False,
     ) -> None:
         self.path = Path(path)
         if format is None:
@@ -223,12 +234,21 @@ class AudioWriter:
         self._check_target()
         self.n_written = self.n_clipped = 0
         self._file: sf.SoundFile | None = None
-        self._temporary = self.path.with_name(f".audenoise-{secrets.token_hex(8)}.part")
+        unique = secrets.token_hex(8)
+        self._temporary = self.path.with_name(
+            f"{self.path.stem}.unfinished-{unique}{self.path.suffix}"
+            if irreplaceable
+            else f".audenoise-{unique}.part"
+        )
+        self._held: int | None = None
 
     def __enter__(self) -> "AudioWriter":
         try:
             # Made here and not by libsndfile, to fail if it exists and to hear the reason of a refusal.
-            os.close(os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            self._held = os.open(self._temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+            if not _lock(self._held):
+                os.close(self._held)
+                self._held = None
             self._file = sf.SoundFile(
                 sndfile_name(self._temporary),
                 "w",
@@ -366,6 +386,9 @@ class AudioWriter:
             # On a read-only disk removing fails even where there is nothing to remove.
             with suppress(OSError):
                 self._temporary.unlink()
+            held, self._held = self._held, None
+            if held is not None:
+                os.close(held)
 
     def _translated(self, error: BaseException) -> BaseException:
         if not isinstance(error, (RuntimeError, OSError, AssertionError, ValueError)):
@@ -383,6 +406,39 @@ class AudioWriter:
             f"{shown(self.path)}: can't be written ({reason}; {free / 2**20:.0f} MiB free). "
             "Check the disk, its quota and the folder's permissions."
         )
+
+
+def remove_left_parts(folder: Path) -> None:
+    """Remove what killed processes have left of files that they were writing into a folder.
+
+    A file that is being written is locked by its process, and the system lets go of the lock when that ends,
+    however it does. Without such locks, on Windows and on some network disks, nothing is removed; nor is what
+    was written to within the last minute, should the lock of another machine not be seen from here.
+    """
+    with suppress(OSError):
+        for part in folder.glob(".audenoise-*.part"):
+            with suppress(OSError):
+                status = part.lstat()
+                if not stat.S_ISREG(status.st_mode) or time.time() - status.st_mtime < _YOUNG_S:
+                    continue
+                descriptor = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+                try:
+                    if _lock(descriptor):
+                        part.unlink()
+                finally:
+                    os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed, if that can be done and nobody else has."""
+    if importlib.util.find_spec("fcntl") is None:
+        return False
+    fcntl: Any = importlib.import_module("fcntl")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def write_audio(

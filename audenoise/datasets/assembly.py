@@ -13,9 +13,9 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,10 +24,6 @@ from audenoise.keras_loading import load_tensorflow
 from audenoise.sources.parts import SIDES, PartJob
 
 from .info import COLUMNS, Histogram
-from .storage import stored_dataset
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 _RUN = "0"
 _SPEC, _METADATA = "dataset_spec.pb", "snapshot.metadata"
@@ -49,9 +45,7 @@ class ShardStore:
 
     def __init__(self, folder: Path, side: str, *, n_shards: int, bins: int, seed: int) -> None:
         self.folder, self.side, self.n_shards, self.bins, self.seed = folder, side, n_shards, bins, seed
-        # One dataset for all parts: TensorFlow takes 0.1 s to make one.
-        self._dataset: tf.data.Dataset | None = None
-        self._current: tuple[np.ndarray, list[dict[str, Any]]] = np.empty(0), []
+        self._saver: _Saver | None = None
 
     def job(self, shard: int) -> PartJob:
         """What a process is asked to make."""
@@ -71,6 +65,10 @@ class ShardStore:
             len(data["rows"])
         )
         begins = np.cumsum([0, *(row["frames"] for row in data["rows"])])
+        if data["rows"] and "clean_sha256" not in data["rows"][0]:
+            raise DataError(
+                f"{self.folder.parent}: was begun by another audenoise; remove it and start again"
+            )
         for row, begin in zip(data["rows"], begins, strict=False):
             row["first_frame"] = int(begin)
         data["rows"] = [data["rows"][i] for i in order]
@@ -84,32 +82,15 @@ class ShardStore:
             target.touch()
             job.part.unlink()
             return table
-        # Before TensorFlow asks for it, whose `save` would wait for ever after an error.
-        self._current = self._read(job.part, 2 * sum(row["frames"] for row in table["rows"])), table["rows"]
-        if self._dataset is None:
-            self._dataset = stored_dataset(self._pairs, self.bins)
-        partial = target.with_suffix(f".partial{os.getpid()}")
+        frames = 2 * sum(row["frames"] for row in table["rows"])
+        if self._saver is None:
+            self._saver = _Saver(self.folder / self.side / f"saved.partial{os.getpid()}", self.bins)
         try:
-            self._dataset.save(str(partial))
-            files = list(partial.glob("*/*.shard/*.snapshot"))
-            if len(files) != 1:
-                raise DataError(
-                    f"{partial}: this TensorFlow saves datasets in a layout that isn't known here"
-                )
-            for name in (_SPEC, _METADATA):
-                os.replace(partial / name, target.parent / name)
-            os.replace(files[0], target)
+            os.replace(self._saver.save(self._read(job.part, frames), table["rows"]), target)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        job.part.unlink()
+            self._saver.clear()
+        os.replace(job.part, job.used)
         return table
-
-    def _pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The items of the part that is being saved; noisy and clean of one lie one after the other in it."""
-        numbers, rows = self._current
-        for row in rows:
-            first, n = 2 * row["first_frame"], row["frames"]
-            yield numbers[first : first + n], numbers[first + n : first + 2 * n]
 
     def _read(self, part: Path, frames: int) -> np.ndarray:
         """A part, (frames, bins, 2): mapped, so that its numbers are copied once, by TensorFlow."""
@@ -180,6 +161,63 @@ class ShardStore:
             )
 
 
+class _Saver:
+    """`tf.data.Dataset.save` for one part after the other, always into the same folder.
+
+    What TensorFlow does before the first item (tracing, a graph for each function of the dataset, optimising
+    it) takes as long as saving 40 MB. So it is traced once, with as few functions as possible.
+    """
+
+    def __init__(self, folder: Path, bins: int) -> None:
+        self.folder, self.bins = folder, bins
+        self._numbers, self._rows = np.empty(0, np.float16), list[dict[str, Any]]()
+        self._write = self._traced()
+
+    def _traced(self) -> Callable[[int], object]:
+        tf = load_tensorflow()
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.experimental_optimization.apply_default_optimizations = False
+
+        def pair(item: Any) -> tuple[Any, Any]:
+            tensors = tf.numpy_function(self._pair, [item], (tf.float16, tf.float16))
+            for tensor in tensors:
+                tensor.set_shape((None, self.bins, 2))
+            return tuple(tensors)
+
+        @tf.function(input_signature=[tf.TensorSpec((), tf.int64)])
+        def write(items: Any) -> None:
+            tf.data.Dataset.range(items).map(pair).with_options(options).save(str(self.folder))
+
+        return write
+
+    def _pair(self, item: int) -> tuple[np.ndarray, np.ndarray]:
+        """Noisy and clean of one item lie one after the other in the part."""
+        row = self._rows[item]
+        first, n = 2 * row["first_frame"], row["frames"]
+        return self._numbers[first : first + n], self._numbers[first + n : first + 2 * n]
+
+    def save(self, numbers: np.ndarray, rows: list[dict[str, Any]]) -> Path:
+        """The file with the items, to be taken away; those of the dataset as a whole go beside the folder."""
+        self._numbers, self._rows = numbers, rows
+        # TensorFlow makes the folder when it traces; `clear` removes it.
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write(len(rows))
+        files = list(self.folder.glob("*/*.shard/*.snapshot"))
+        if len(files) != 1:
+            raise DataError(
+                f"{self.folder}: this TensorFlow saves datasets in a layout that isn't known here"
+            )
+        for name in (_SPEC, _METADATA):
+            if (self.folder / name).exists():  # the types and shapes are written at the first time only
+                os.replace(self.folder / name, self.folder.parent / name)
+        return files[0]
+
+    def clear(self) -> None:
+        self._numbers = np.empty(0, np.float16)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 class _Statistics:
     def __init__(self) -> None:
         self.items = self.shards = self.frames = 0
@@ -197,7 +235,7 @@ class _Statistics:
         if row["snr_db"] is not None:
             self.snr_db.append(row["snr_db"])
         self.used.update([row["clean"], *(row["noise"] or "").split(" + ")])
-        self._digest.update(row["stored_sha256"].encode())
+        self._digest.update((row["sha256"] + row["clean_sha256"]).encode())
 
     def summary(self, bins: int) -> dict[str, Any]:
         counts, _ = np.histogram(np.clip(self.snr_db, _SNR_EDGES_DB[0], _SNR_EDGES_DB[-1]), _SNR_EDGES_DB)

@@ -15,7 +15,7 @@ from audenoise.sources.parts import PartJob, make_part, noise_cache_bytes, write
 from audenoise.sources.planning import SidePlan, plan_side
 from audenoise.sources.recordings import Recording, Skipped
 from audenoise.sources.settings import DatasetSpec
-from audenoise.workers import map_in_processes
+from audenoise.workers import Workers, map_in_processes
 
 from .assembly import ShardStore
 from .info import FORMAT_VERSION, INFO_FILE, DatasetInfo
@@ -85,7 +85,8 @@ def build_dataset(
     keep_freed_memory()
     with place.held():
         try:
-            return _Build(place, inputs, spec, jobs or cores(), ray, report, progress).run()
+            with Workers(jobs or cores()) as workers:
+                return _Build(place, inputs, spec, jobs or cores(), ray, report, progress, workers).run()
         except KeyboardInterrupt:
             report(f"{out}: is not finished; the same command continues it")
             raise
@@ -94,11 +95,12 @@ def build_dataset(
 class _Build:
     def __init__(
         self, place: Workplace, inputs: Inputs, spec: DatasetSpec, jobs: int, ray: str | None,
-        report: Report, progress: bool,
+        report: Report, progress: bool, workers: Workers,
     ) -> None:  # fmt: skip
         self.place, self.inputs, self.spec = place, inputs, spec
         self.jobs, self.ray, self.report, self.progress = jobs, ray, report, progress
         self.skipped: dict[str, str] = {}
+        self.workers = workers
 
     def run(self) -> DatasetInfo:
         if not self.place.is_new:
@@ -131,8 +133,15 @@ class _Build:
         from tqdm import tqdm
 
         with tqdm(desc="reading headers", unit="file", disable=None if self.progress else True) as bar:
+
+            def read(files: int) -> None:
+                bar.update(files)
+                if self.ray is None and self.jobs > 1:
+                    # There will be work. A process needs longer to start than this one to read some headers.
+                    self.workers.start(make_part)
+
             gathered = gather(
-                self.inputs, self.spec, jobs=self.jobs, known=self.place.known(), on_progress=bar.update
+                self.inputs, self.spec, jobs=self.jobs, known=self.place.known(), on_progress=read
             )
         self.place.remember([each for side in gathered.sides.values() for each in _recordings(side)])
         return gathered
@@ -224,7 +233,10 @@ class _Build:
                 for job in jobs:
                     job.trail.unlink(missing_ok=True)
                 many = min(self.jobs, len(jobs))
-                for done in map_in_processes(make_part, jobs, many, ray=self.ray, attempts=_ATTEMPTS):
+                made = map_in_processes(
+                    make_part, jobs, many, ray=self.ray, attempts=_ATTEMPTS, workers=self.workers
+                )
+                for done in made:
                     save(stores[done.side], done.shard)
 
     def _finish(self, stores: dict[str, ShardStore], sides: dict[str, Side]) -> DatasetInfo:

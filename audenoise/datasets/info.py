@@ -19,12 +19,12 @@ BUILDING = ".building"
 FORMAT_VERSION = 1
 COLUMNS = (
     "item", "shard", "clean", "clean_offset_s", "noise", "noise_offset_s", "label", "speaker", "snr_db",
-    "noise_ratio", "duration_s", "noisy_peak", "clean_rms_db", "sha256", "samples", "stored_sha256",
+    "noise_ratio", "duration_s", "noisy_peak", "clean_rms_db", "sha256", "samples", "clean_sha256",
 )  # fmt: skip
-"""Of the tables. `sha256` is that of the noisy spectrogram's bytes, `stored_sha256` that of the noisy one's
-and then the clean one's; `samples` is the length at the dataset's rate. `clean` and `noise` are paths of
-sources, several of them joined by " + "; `noise` is the noisy recording's where pairs were given. An empty
-cell means that there is no such thing."""
+"""Of the tables. `sha256` is that of the noisy spectrogram's bytes, `clean_sha256` that of the clean one's
+(older tables have `stored_sha256`: of the noisy one's bytes and then the clean one's); `samples` is the
+length at the dataset's rate. `clean` and `noise` are paths of sources, several of them joined by " + ";
+`noise` is the noisy recording's where pairs were given. An empty cell means that there is no such thing."""
 
 
 class _Entry(BaseModel):
@@ -57,7 +57,7 @@ class SideInfo(_Entry):
     shards: Annotated[int, Field(ge=1)]
     bytes: int = 0
     checksum: str = ""
-    """SHA-256 of the items' `stored_sha256`, in order."""
+    """SHA-256 of the items' `sha256` and `clean_sha256`, in order."""
     snr_db: Histogram = Histogram()
     labels: dict[str, int] = {}
     """Items of each class of noise."""

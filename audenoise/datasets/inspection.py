@@ -15,7 +15,7 @@ from audenoise.workers import map_in_processes
 
 from .feeding import open_side
 from .info import DatasetInfo
-from .item_checks import ItemCheck, check_part, parts_of
+from .item_checks import ItemCheck, check_part, digest_of, parts_of
 
 SILENT_DBFS = -70.0
 """Below this RMS level there is nothing to hear."""
@@ -92,7 +92,11 @@ def inspect_items(
     """
     sides = {name: open_side(info, name) for name in info.sides}
     tables = {name: _Table.read(info, name) for name in sides}
-    parts = [part for name, side in sides.items() for part in parts_of(name, side, tables[name].samples)]
+    parts = [
+        part
+        for name, side in sides.items()
+        for part in parts_of(name, side, tables[name].samples, chained=tables[name].chained)
+    ]
     findings = Findings()
     wanted_clips = bool(info.spec.get("mixing", {}).get("clip"))
     digests = {name: np.zeros(table.samples.size, "S32") for name, table in tables.items()}
@@ -102,7 +106,7 @@ def inspect_items(
     results = map_in_processes(check_part, parts, jobs) if parallel else map(check_part, parts)
     for name, checks in results:
         for each in checks:
-            digests[name][each.item] = each.digest[:32].encode()
+            digests[name][each.item] = each.digest.encode()
             found += [(name, each.item, *line) for line in _problems(each, tables[name], wanted_clips)]
         findings.items += len(checks)
         progress(len(checks))
@@ -132,12 +136,16 @@ def _rest(names: list[str]) -> str:
 
 @dataclass
 class _Table:
-    """Of each item: its length, digests of what is stored and of what it is made of, is it noise alone."""
+    """Of each item: its length, digests of what is stored and of what it is made of, is it noise alone.
+
+    `chained` says that noisy and clean have one digest together, as in older tables.
+    """
 
     samples: np.ndarray
     stored: np.ndarray
     made_of: np.ndarray
     noise_only: np.ndarray
+    chained: bool = False
 
     @classmethod
     def read(cls, info: DatasetInfo, side: str) -> "_Table":
@@ -154,7 +162,9 @@ class _Table:
                 table.samples[count] = int(row["samples"])
             except ValueError:
                 raise DataError(f"{info.path / side}.csv: row {count + 1}: samples is no number") from None
-            table.stored[count] = row["stored_sha256"][:32].encode()
+            clean = row.get("clean_sha256")
+            table.chained = clean is None
+            table.stored[count] = digest_of(row["sha256"], clean, row.get("stored_sha256")).encode()
             if row["noise"]:
                 key = "|".join(row[name] for name in ("clean", "clean_offset_s", "noise", "noise_offset_s"))
                 table.made_of[count] = (
@@ -173,8 +183,8 @@ def _problems(check: ItemCheck, table: _Table, wanted_clips: bool) -> Iterator[t
     if check.damage:
         yield "damaged", check.damage
         return
-    if check.digest[:32].encode() != table.stored[check.item]:
-        yield "damaged", "its bytes are not those that were written (stored_sha256 in the table)"
+    if check.digest.encode() != table.stored[check.item]:
+        yield "damaged", "its bytes are not those that were written (sha256 in the table)"
     if check.noisy_dbfs < SILENT_DBFS:
         yield "silent", f"the mixture is silent ({check.noisy_dbfs:.0f} dBFS)"
     elif check.clean_dbfs < SILENT_DBFS and not table.noise_only[check.item]:

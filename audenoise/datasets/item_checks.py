@@ -21,7 +21,7 @@ _FLAT_SHARE = 5e-5
 class ItemCheck:
     """What reading an item has shown.
 
-    `digest` is that of the stored bytes, in hexadecimal; the others come from the waveforms: levels in dBFS
+    `digest` is that of the stored bytes, see `digest_of`; the others come from the waveforms: levels in dBFS
     (RMS), the peak of full scale 1.0, and whether tops are cut off.
     """
 
@@ -61,7 +61,23 @@ def is_clipped(audio: np.ndarray) -> bool:
     return bool(flat.size >= _FLAT_RUNS and flat.sum() >= _FLAT_SHARE * audio.size)
 
 
-def check_items(side: StoredSide, samples: np.ndarray, first: int) -> list[ItemCheck]:
+def digest_of(noisy: str, clean: str | None, both: str | None) -> str:
+    """What identifies an item: from SHA-256 of noisy and of clean, or from that of both in older tables."""
+    return (both or "")[:32] if clean is None else noisy[:16] + clean[:16]
+
+
+def _digest(stored: np.ndarray, *, chained: bool) -> str:
+    first = hashlib.sha256(stored[0].data)
+    noisy = first.hexdigest()
+    if not chained:
+        return digest_of(noisy, hashlib.sha256(stored[1].data).hexdigest(), None)
+    first.update(stored[1].data)
+    return digest_of(noisy, None, first.hexdigest())
+
+
+def check_items(
+    side: StoredSide, samples: np.ndarray, first: int, *, chained: bool = False
+) -> list[ItemCheck]:
     """Read all items of a part of a side.
 
     Parameters
@@ -71,6 +87,8 @@ def check_items(side: StoredSide, samples: np.ndarray, first: int) -> list[ItemC
         Their lengths.
     first : int
         Number of the first item.
+    chained : bool
+        Whether the table has one digest for noisy and clean together.
     """
     checks = []
     for i, n_samples in enumerate(samples):
@@ -87,7 +105,7 @@ def check_items(side: StoredSide, samples: np.ndarray, first: int) -> list[ItemC
         checks.append(
             ItemCheck(
                 first + i,
-                hashlib.sha256(stored.tobytes()).hexdigest(),
+                _digest(stored, chained=chained),
                 _dbfs(noisy),
                 _dbfs(clean),
                 float(np.abs(noisy).max()),
@@ -110,14 +128,15 @@ class Part:
     first: int
     side: StoredSide
     samples: np.ndarray
+    chained: bool
 
 
-def parts_of(name: str, side: StoredSide, samples: np.ndarray) -> Iterator[Part]:
+def parts_of(name: str, side: StoredSide, samples: np.ndarray, *, chained: bool) -> Iterator[Part]:
     for first in range(0, samples.size, _ITEMS_PER_JOB):
         stop = min(first + _ITEMS_PER_JOB, samples.size)
         part = StoredSide(side.folder, side.index.part(first, stop), side.stored)
-        yield Part(name, first, part, samples[first:stop])
+        yield Part(name, first, part, samples[first:stop], chained)
 
 
 def check_part(part: Part) -> tuple[str, list[ItemCheck]]:
-    return part.name, check_items(part.side, part.samples, part.first)
+    return part.name, check_items(part.side, part.samples, part.first, chained=part.chained)

@@ -43,11 +43,12 @@ class Workplace:
         """
         done = _read_json(self.out / INFO_FILE)
         if done is not None:
-            self._refuse_other({**done.get("spec", {}), **done.get("inputs", {})}, "holds a dataset")
+            before = {**done.get("spec", {}), **done.get("inputs", {})}
+            self._refuse_other(before, "holds a dataset", "Give the same options")
             return True
         begun = _read_json(self.folder / "request.json")
         if begun is not None:
-            self._refuse_other(begun, "holds an unfinished dataset")
+            self._refuse_other(begun, "holds an unfinished dataset", "Give the same options to continue it")
             return False
         if self.out.exists() and (
             not self.out.is_dir() or any(p.name != BUILDING for p in self.out.iterdir())
@@ -55,7 +56,7 @@ class Workplace:
             raise DataError(f"{self.out}: exists and is no dataset; choose another folder")
         return False
 
-    def _refuse_other(self, before: Mapping[str, Any], what: str) -> None:
+    def _refuse_other(self, before: Mapping[str, Any], what: str, advice: str) -> None:
         old, new = _flat(before), _flat(self.request)
         differ = [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
         if differ:
@@ -64,8 +65,8 @@ class Workplace:
             )
             more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
             raise DataError(
-                f"{self.out}: {what} that was asked for otherwise: {listed}{more}. Give the same options, "
-                "another folder, or remove this one"
+                f"{self.out}: {what} that was asked for otherwise: {listed}{more}. {advice}, another folder, "
+                "or remove this one to start over"
             )
 
     @contextmanager

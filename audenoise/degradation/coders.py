@@ -9,6 +9,7 @@ import numpy as np
 from audenoise.array_types import AudioVector
 from audenoise.degradation.bands import at_rate, fit
 from audenoise.errors import SignalError
+from audenoise.interrupts import interrupts_wait
 
 _BLOCK = 1 << 14
 _PEAK = 0.97
@@ -52,19 +53,20 @@ def _through(audio: AudioVector, rate: int, *, coder: str, compression: float) -
         options["bitrate_mode"] = "CONSTANT"
     memory = io.BytesIO()
     try:
-        with soundfile.SoundFile(
-            memory,
-            "w",
-            samplerate=rate,
-            channels=1,
-            format=entry.container,
-            subtype=entry.subtype,
-            **options,
-        ) as file:
-            for start in range(0, audio.size, _BLOCK):  # the Vorbis encoder keeps a block on its stack
-                file.write(audio[start : start + _BLOCK])
-        memory.seek(0)
-        decoded, _ = soundfile.read(memory, dtype="float32")
+        with interrupts_wait():
+            with soundfile.SoundFile(
+                memory,
+                "w",
+                samplerate=rate,
+                channels=1,
+                format=entry.container,
+                subtype=entry.subtype,
+                **options,
+            ) as file:
+                for start in range(0, audio.size, _BLOCK):  # the Vorbis encoder keeps a block on its stack
+                    file.write(audio[start : start + _BLOCK])
+            memory.seek(0)
+            decoded, _ = soundfile.read(memory, dtype="float32")
     except (soundfile.LibsndfileError, ValueError, TypeError) as error:
         raise SignalError(
             f"codec: {coder} can't be coded by this libsndfile {soundfile.__libsndfile_version__} ({error}); "

@@ -28,7 +28,7 @@ from audenoise.enhancing.runs import (
 from audenoise.enhancing.sides import ADVERSARIAL_TERMS, Game
 from audenoise.errors import TrainingError
 from audenoise.mixtures import MixtureStream
-from audenoise.run_folders import RunState, held
+from audenoise.run_folders import RunState, held, refuse_pretraining
 from audenoise.specs.enhancer import EnhancerSpec
 from audenoise.training_log import LogTable
 
@@ -233,6 +233,7 @@ def train_enhancer(
         See `fit_enhancer` and `prepare_enhancer_run`.
     """
     with held(run):
+        refuse_pretraining(run)
         state = prepare_enhancer_run(run, spec, resume=resume)
         pairs = make_pairs(
             spec, folders, cache=cache or run / "cache", denoiser=denoiser, jobs=max(1, workers)

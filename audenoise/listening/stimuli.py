@@ -15,6 +15,7 @@ from scipy.signal import fftconvolve, firwin
 from audenoise.audio import audio_info, read_audio, resample
 from audenoise.errors import DataError
 from audenoise.evaluation.pairs import files_by_stem, stem_of
+from audenoise.interrupts import interrupts_wait
 
 from .levels import loudness_lufs
 
@@ -227,5 +228,6 @@ def _equally_loud(name: str, stimuli: dict[str, np.ndarray], rate: int, start_s:
 
 def _flac(audio: np.ndarray, sample_rate: int) -> str:
     file = io.BytesIO()
-    sf.write(file, audio, sample_rate, format="FLAC", subtype="PCM_16")
+    with interrupts_wait():
+        sf.write(file, audio, sample_rate, format="FLAC", subtype="PCM_16")
     return base64.b64encode(file.getvalue()).decode("ascii")

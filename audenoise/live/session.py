@@ -159,7 +159,9 @@ def run_live(
     engine = setup.engine
     writer = None
     if record is not None:
-        writer = AudioWriter(record, sample_rate=engine.sample_rate, channels=1, overwrite=overwrite)
+        writer = AudioWriter(
+            record, sample_rate=engine.sample_rate, channels=1, overwrite=overwrite, irreplaceable=True
+        )
     session = _Session(setup, backend, keys or Keys(), meter or Meter(sys.stderr), report)
     with _ended_by_signals(), writer or nullcontext():
         session.run(writer)

@@ -31,18 +31,19 @@ class PanelBox:
 def read_before_after(
     noisy_path: str | os.PathLike, denoised_path: str | os.PathLike
 ) -> tuple[LevelSpectrogram, LevelSpectrogram]:
-    """Read two recordings of one length and rate by blocks, for `save_differences`.
+    """Read two recordings of one length by blocks, both at the rate of the second, for `save_differences`.
 
     Raises
     ------
     SignalError
-        If they differ in length or rate.
+        If they differ in length.
     AudioFileError
         If one can't be read.
     """
-    before, after = (read_level_spectrogram(Path(path)) for path in (noisy_path, denoised_path))
-    if (before.sample_rate, before.level_db.shape) != (after.sample_rate, after.level_db.shape):
-        raise SignalError(f"{noisy_path} and {denoised_path} differ in length or rate")
+    after = read_level_spectrogram(Path(denoised_path))
+    before = read_level_spectrogram(Path(noisy_path), sample_rate=after.sample_rate)
+    if before.level_db.shape != after.level_db.shape:
+        raise SignalError(f"{noisy_path} and {denoised_path} differ in length")
     return before, after
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from audenoise.array_types import Audio, SpectrogramMatrix
-from audenoise.audio import AudioReader
+from audenoise.audio import AudioReader, resampled_blocks, resampled_length
 from audenoise.errors import SignalError
 
 RANGE_DB = 80.0
@@ -29,11 +29,14 @@ class LevelSpectrogram:
     sample_rate: int
 
 
-def read_level_spectrogram(path: Path) -> LevelSpectrogram:
+def read_level_spectrogram(path: Path, *, sample_rate: int | None = None) -> LevelSpectrogram:
+    """Of a file, at its own rate or at another, in Hz."""
     with AudioReader(path) as reader:
-        info = reader.info
-        blocks = reader.blocks(max(1, round(_BLOCK_S * info.sample_rate)))
-        return level_spectrogram(blocks, info.n_samples, info.sample_rate)
+        own = reader.info.sample_rate
+        rate = sample_rate or own
+        blocks = reader.blocks(max(1, round(_BLOCK_S * own)))
+        n_samples = resampled_length(reader.info.n_samples, own, rate)
+        return level_spectrogram(resampled_blocks(blocks, own, rate), n_samples, rate)
 
 
 def level_spectrogram(blocks: Iterable[np.ndarray], n_samples: int, sample_rate: int) -> LevelSpectrogram:

@@ -14,6 +14,7 @@ from audenoise.denoiser import Denoiser
 from audenoise.evaluation import Evaluation, Pair, SystemScores
 from audenoise.evaluation.report import COLUMNS, main_metrics
 from audenoise.html_pages import escaped
+from audenoise.interrupts import interrupts_wait
 from audenoise.plotting import TitledAudio, spectrograms_figure
 
 SHOWN_S = 12.0
@@ -101,5 +102,6 @@ def png(figure: Figure) -> str:
 def _flac(audio: np.ndarray, sample_rate: int) -> str:
     rows = audio[:, :2] if audio.ndim == 2 else audio
     file = io.BytesIO()
-    sf.write(file, np.clip(rows, -1.0, 1.0), sample_rate, format="FLAC", subtype="PCM_16")
+    with interrupts_wait():
+        sf.write(file, np.clip(rows, -1.0, 1.0), sample_rate, format="FLAC", subtype="PCM_16")
     return base64.b64encode(file.getvalue()).decode("ascii")

@@ -41,24 +41,37 @@ def peak(audio: AudioVector) -> float:
     return max(float(audio.max()), -float(audio.min()))
 
 
-def _described(noisy: AudioVector, clean: AudioVector, sample_rate: int, cells: dict[str, Any]) -> Item:
+@dataclass(frozen=True)
+class _Levels:
+    """Of an item's waveforms."""
+
+    noisy_peak: float
+    clean_rms: float
+
+    def times(self, gain: float) -> "_Levels":
+        return _Levels(self.noisy_peak * gain, self.clean_rms * gain)
+
+
+def _described(
+    noisy: AudioVector, clean: AudioVector, *, sample_rate: int, levels: _Levels, cells: dict[str, Any]
+) -> Item:
     """An item with the cells that follow from its waveforms."""
-    level = rms(clean)
     row = {
         **cells,
         "duration_s": round(noisy.size / sample_rate, 6),
         "samples": noisy.size,
-        "noisy_peak": round(peak(noisy), 6),
-        "clean_rms_db": round(20 * np.log10(level), 3) if level > 0 else None,
+        "noisy_peak": round(levels.noisy_peak, 6),
+        "clean_rms_db": round(20 * np.log10(levels.clean_rms), 3) if levels.clean_rms > 0 else None,
     }
     return Item(noisy.astype(np.float32, copy=False), clean.astype(np.float32, copy=False), row)
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """A piece of speech and its levels."""
+    """A piece of speech and its levels, which most of its mixtures share."""
 
     audio: AudioVector
+    peak: float
     rms: float
     active_rms: float
 
@@ -100,7 +113,8 @@ class PairCutter:
             "snr_db": round(20 * np.log10(speech / noise), 3) if speech > 0 and noise > 0 else None,
             "noise_ratio": None,
         }
-        return _described(noisy, clean, rate, cells)
+        levels = _Levels(peak(noisy), rms(clean))
+        return _described(noisy, clean, sample_rate=rate, levels=levels, cells=cells)
 
 
 class ItemMixer:
@@ -184,7 +198,7 @@ class ItemMixer:
             snr_db = rng.uniform(*(spec.snr_db or DEFAULT_SNR_DB))
             # mix_at_snr would measure the speech with its reverberation.
             speech = cut.active_rms if target is cut.audio else active_rms(target, rate)
-            gain = speech / rms(noise.audio) * 10 ** (-snr_db / 20)
+            gain = speech / (noise.rms or rms(noise.audio)) * 10 ** (-snr_db / 20)
             noisy = wet + noise.audio * np.float32(gain)
             cells["snr_db"] = round(snr_db, 4)
         noisy, target = self._degrade(rng, noisy, target)
@@ -196,8 +210,12 @@ class ItemMixer:
             "label": noise.label or None,
             "speaker": source.speaker,
         }
-        noisy, target = self._level(rng, noisy, target)
-        return _described(noisy, target, rate, cells)
+        same = target is cut.audio
+        levels = _Levels(peak(noisy), cut.rms if same else rms(target))
+        gain = self._gain(rng, noisy, max(levels.noisy_peak, cut.peak if same else peak(target)))
+        if gain != 1:
+            noisy, target = noisy * np.float32(gain), target * np.float32(gain)
+        return _described(noisy, target, sample_rate=rate, levels=levels.times(gain), cells=cells)
 
     def _cut(self, slot: Slot) -> _Cut:
         """The piece of speech; all mixtures of it follow one another."""
@@ -206,7 +224,7 @@ class ItemMixer:
             audio = read_excerpt(
                 self.speech[slot.recording], slot.start, slot.samples, sample_rate=self.sample_rate
             )
-            self._last = key, _Cut(audio, rms(audio), active_rms(audio, self.sample_rate))
+            self._last = key, _Cut(audio, peak(audio), rms(audio), active_rms(audio, self.sample_rate))
         return self._last[1]
 
     def _vary(self, rng: np.random.Generator, audio: AudioVector) -> AudioVector:
@@ -231,17 +249,12 @@ class ItemMixer:
             noisy = degradation.clip(noisy, rng.uniform(0.3, 0.9))
         return noisy, target
 
-    def _level(
-        self, rng: np.random.Generator, noisy: AudioVector, target: AudioVector
-    ) -> tuple[AudioVector, AudioVector]:
-        loudest = max(peak(noisy), peak(target))
-        gain = min(1.0, PEAK / loudest) if loudest > 0 else 1.0
+    def _gain(self, rng: np.random.Generator, noisy: AudioVector, loudest: float) -> float:
+        """What mixture and target are multiplied by at the end; `loudest` is the peak of the two."""
         if self.mixing.level_dbfs is not None:
             level = 10 ** (rng.uniform(*self.mixing.level_dbfs) / 20)
-            gain = min(level / (rms(noisy) + 1e-9), PEAK / (loudest + 1e-9))
-        if gain == 1:
-            return noisy, target
-        return noisy * np.float32(gain), target * np.float32(gain)
+            return min(level / (rms(noisy) + 1e-9), PEAK / (loudest + 1e-9))
+        return min(1.0, PEAK / loudest) if loudest > 0 else 1.0
 
 
 def _snr_db(clean: AudioVector, noise: AudioVector, sample_rate: int) -> float | None:

@@ -27,12 +27,13 @@ _TRIES = 8
 
 @dataclass
 class Noise:
-    """Noise, its class, and where it comes from."""
+    """Noise, its class, and where it comes from. `rms` is its level where that has been measured, else 0."""
 
     audio: AudioVector
     label: str
     paths: list[Path] = field(default_factory=list)
     offset_s: float | None = None
+    rms: float = 0.0
 
 
 def recolour(
@@ -79,6 +80,7 @@ class NoiseDrawer:
         self.speech, self.noises, self.responses = speech, noises, responses
         self.mixing, self.sample_rate, self.seed = mixing, sample_rate, tuple(seed)
         self.problems: list[Skipped] = []
+        self._order: tuple[int, list[int]] | None = None
         self._cache = DecodedCache(cache, sample_rate) if cache is not None else None
 
     def draw(self, rng: np.random.Generator, slot: Slot, n_samples: int) -> Noise:
@@ -98,23 +100,26 @@ class NoiseDrawer:
         else:
             noise = self._recorded(rng, n_samples, self._choices(slot))
         if rng.random() < spec.modulate:
-            noise.audio = degradation.modulate(rng, noise.audio, self.sample_rate)
+            noise.audio, noise.rms = degradation.modulate(rng, noise.audio, self.sample_rate), 0.0
         if rng.random() < spec.second_noise:
             second = self._recorded(rng, n_samples, iter(rng.permutation(len(self.noises)).tolist()))
             level = rms(noise.audio)
             noise.audio = noise.audio + second.audio * np.float32(
                 level / rms(second.audio) * 10 ** rng.uniform(-0.5, 0)
             )
-            noise.paths += second.paths
+            noise.paths, noise.rms = noise.paths + second.paths, 0.0
         return noise
 
     def _choices(self, slot: Slot) -> Iterator[int]:
         """Noises for a slot, first its own: those of the mixtures of one piece all differ."""
-        order = np.random.default_rng([*self.seed, 3, slot.recording]).permutation(len(self.noises))
+        if self._order is None or self._order[0] != slot.recording:
+            rng = np.random.default_rng([*self.seed, 3, slot.recording])
+            self._order = slot.recording, rng.permutation(len(self.noises)).tolist()
+        order = self._order[1]
         first = slot.piece * slot.mixtures + slot.mixture
-        for i in range(order.size):
-            yield int(order[(first + i * slot.mixtures) % order.size])
-        yield from order.tolist()
+        for i in range(len(order)):
+            yield order[(first + i * slot.mixtures) % len(order)]
+        yield from order
 
     def _recorded(self, rng: np.random.Generator, n_samples: int, choices: Iterator[int]) -> Noise:
         token = int(rng.integers(2**62))
@@ -127,12 +132,18 @@ class NoiseDrawer:
             try:
                 for _ in range(_TRIES):
                     audio, offset = self._cut_noise(own, number, max(1, round(n_samples * speed)))
-                    if rms(audio) > SILENCE:
+                    if (level := rms(audio)) > SILENCE:
+                        varied = audio
                         if audio.size != n_samples:
-                            audio = degradation.change_speed(audio, n_samples)
-                        audio = recolour(own, audio, probability=self.mixing.equalise, range_db=_COLOUR_DB)
-                        offset_s = round(offset / self.sample_rate, 6)
-                        return Noise(audio, source.label or "", [source.path], offset_s)
+                            varied = degradation.change_speed(audio, n_samples)
+                        varied = recolour(own, varied, probability=self.mixing.equalise, range_db=_COLOUR_DB)
+                        return Noise(
+                            varied,
+                            source.label or "",
+                            [source.path],
+                            offset_s=round(offset / self.sample_rate, 6),
+                            rms=level if varied is audio else 0.0,
+                        )
                 reason = f"is silent wherever it was cut for {n_samples / self.sample_rate:.1f} s of noise"
             except AudioFileError as error:
                 reason = reason_of(error, source.path)

@@ -153,16 +153,16 @@ class EnhancerLossSpec(Strict):
 class ScheduleSpec(Strict):
     """Reconstruction alone first; from step `adversarial_from_step` on the discriminators learn and judge."""
 
-    adversarial_from_step: Annotated[int, Field(ge=0)] = 20000
-    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    adversarial_from_step: Annotated[int, Field(ge=0, le=10**13)] = 20000
+    warmup_steps: Annotated[int, Field(ge=0, le=10_000_000)] = 500
     decay: Literal["cosine", "constant"] = "cosine"
 
 
 class EnhancerTrainingSpec(Strict):
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
     crop_s: Annotated[float, Field(gt=0, le=60)] = 1.0
-    epochs: Annotated[int, Field(ge=1)] = 100
-    steps_per_epoch: Annotated[int, Field(ge=1)] = 500
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    steps_per_epoch: Annotated[int, Field(ge=1, le=10_000_000)] = 500
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     discriminator_learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.8, 0.99)
@@ -170,16 +170,16 @@ class EnhancerTrainingSpec(Strict):
     clip_norm: Annotated[float, Field(gt=0)] = 5.0
     ema_momentum: Annotated[float, Field(gt=0, lt=1)] = 0.999
     """The averaged weights are validated and kept."""
-    validation_pairs: Annotated[int, Field(ge=1)] = 64
-    scored_pairs: Annotated[int, Field(ge=0)] = 12
+    validation_pairs: Annotated[int, Field(ge=1, le=1_000_000)] = 64
+    scored_pairs: Annotated[int, Field(ge=0, le=1_000_000)] = 12
     best_by: Literal["spectral_distance", "mel_distance", "last"] = "spectral_distance"
     """What the kept weights are best in on the validation pairs; or simply the last."""
-    examples_every: Annotated[int, Field(ge=0)] = 5
+    examples_every: Annotated[int, Field(ge=0, le=1_000_000)] = 5
     """Epochs between two sets of example recordings and spectrograms; 0 writes none."""
     examples: Annotated[int, Field(ge=1, le=64)] = 3
-    balance_epochs: Annotated[int, Field(ge=1)] = 5
+    balance_epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     """Stop if one side has won for so many epochs in a row."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 
 class PairsSpec(Strict):

@@ -51,6 +51,7 @@ function wanted() {
     model: $("model").value,
     strength: String($("strength").value / 100),
     ...(narrow.matches ? { narrow: "1" } : {}),
+    ...($("enhance").checked ? { enhance: String($("amount").value / 100) } : {}),
     ...(limit < NO_LIMIT_DB ? { max_attenuation_db: String(limit) } : {}),
   };
 }
@@ -277,6 +278,8 @@ function labels() {
   const limit = Number($("limit").value);
   $("strength-value").textContent = `${$("strength").value} %`;
   $("limit-value").textContent = limit < NO_LIMIT_DB ? `${limit} dB` : "none";
+  $("amount").disabled = !$("enhance").checked;
+  $("amount-value").textContent = $("enhance").checked ? `${$("amount").value} %` : "off";
   $("model-about").textContent = settings.models.find((each) => each.name === $("model").value)?.description ?? "";
 }
 
@@ -318,7 +321,7 @@ $("again").onclick = () => again(shown);
 $("clear").onclick = () => [...items].forEach(remove);
 $("position").oninput = () => player?.seek(player.duration * $("position").value / 1000);
 for (const each of document.querySelectorAll("input[name=side]")) each.onchange = () => player?.setSide(each.value);
-for (const id of ["model", "strength", "limit"]) $(id).oninput = labels;
+for (const id of ["model", "strength", "limit", "enhance", "amount"]) $(id).oninput = labels;
 document.onkeydown = (event) => {
   if (event.target.closest("input:not([type=radio]):not([type=range]), select, button, a") && event.key === " ") return;
   if (event.key === " ") { event.preventDefault(); toggle(); }
@@ -339,6 +342,10 @@ try {
   settings = await ask("/api/settings");
   $("model").replaceChildren(...settings.models.map(({ name }) => new Option(name)));
   $("model-field").hidden = settings.models.length < 2;
+  $("enhance-field").hidden = !settings.enhancer;
+  if (settings.enhancer) {
+    $("enhancer-about").textContent = `After denoising, give back high frequencies and clipped peaks that the recording has lost. They are made up, and may sound right and be wrong. The result is at ${settings.enhancer.sample_rate / 1000} kHz.`;
+  }
   $("keeping").textContent = `Nothing leaves the machine that serves this page; recordings are removed when you close it, or after ${settings.keep_minutes} minutes.`;
   $("limits").textContent = `wav, flac, ogg, mp3, aiff and others; up to ${size(settings.max_upload_bytes)} and ${settings.max_minutes} minutes each.`;
   labels();
