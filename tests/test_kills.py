@@ -66,8 +66,13 @@ def build(out):
 def shards():
     if (killed / "dataset.json").exists():
         return "all"
-    made = killed.glob(".building/*/*")
-    return {path.with_suffix("") for path in made if path.suffix in (".part", ".snapshot")}
+    made = killed.glob(".building/t*/*")
+    names = {(path.parent.name, path.stem) for path in made if path.suffix in (".part", ".snapshot")}
+    # Those that have been put together already: at the end they are moved, one after the other.
+    for place in (".building/final/t*", "t*"):
+        for path in killed.glob(f"{place}/*/*.shard/*.snapshot"):
+            names.add((path.parents[2].name, f"{int(path.parent.stem):06d}"))
+    return names
 
 def no_shard_is_lost():
     now = shards()
