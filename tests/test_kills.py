@@ -114,6 +114,31 @@ def killed(folder: Path) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def test_a_build_killed_before_its_description_was_written_completes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from audenoise.datasets import Inputs, build_dataset, building, make_spec
+
+    inputs = Inputs((folder / "clean",), (folder / "noise",))
+    spec = make_spec(sample_rate=8000, stft={"n_fft": 128, "hop_length": 64}, test_split=0.25, shard_mb=0.5)
+
+    def dies(path: Path, text: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "write_text", dies)
+        with pytest.raises(KeyboardInterrupt):
+            build_dataset(tmp_path / "killed", inputs, spec, jobs=1)
+    assert (tmp_path / "killed" / "train.csv").exists()
+    left = []
+    for name in ("killed", "whole"):
+        out = tmp_path / name
+        build_dataset(out, inputs, spec, jobs=1)
+        files = (path for path in out.rglob("*") if path.is_file())
+        left.append({path.relative_to(out): path.read_bytes() for path in files})
+    assert left[0] == left[1]
+
+
 def test_a_training_killed_at_random_moments_goes_on_to_its_end(killed: dict[str, Any], folder: Path) -> None:
     assert killed["trainings"] >= 1
     with (folder / "run/log.csv").open(newline="") as file:

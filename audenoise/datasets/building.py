@@ -241,6 +241,11 @@ class _Build:
 
     def _finish(self, stores: dict[str, ShardStore], sides: dict[str, Side]) -> DatasetInfo:
         final = self.place.folder / "final"
+        parts = [part for name in stores for part in (name, f"{name}.csv")]
+        if final.is_dir():  # what an earlier run had moved out when it was killed
+            for part in parts:
+                if (self.place.out / part).exists() and not (final / part).exists():
+                    os.replace(self.place.out / part, final / part)
         described: dict[str, Any] = {}
         for name, store in stores.items():
             for shard in range(store.n_shards):
@@ -251,10 +256,9 @@ class _Build:
                 raise DataError(f"{name}: no item could be made; the first reason: {' '.join(first)}")
             used = summary.pop("used")
             described[name] = {**summary, "sources": _sources(sides[name], used)}
-        for name in stores:
-            for part in (name, f"{name}.csv"):
-                if (final / part).exists():
-                    os.replace(final / part, self.place.out / part)
+        for part in parts:
+            if (final / part).exists():
+                os.replace(final / part, self.place.out / part)
         data = {
             "format_version": FORMAT_VERSION,
             "complete": True,
