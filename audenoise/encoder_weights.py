@@ -155,7 +155,7 @@ def load_encoder(source: Path) -> keras.Model:
     return model if weights.name == ENCODER_FILE else encoder_of(whole, spec)
 
 
-def take_encoder(network: keras.Model, encoder: keras.Model) -> Taken:
+def take_layers(network: keras.Model, source: keras.Model) -> Taken:
     """Copy the weights of every layer that both have by the same name and with the same shapes.
 
     A layer is taken as a whole or not at all.
@@ -164,7 +164,7 @@ def take_encoder(network: keras.Model, encoder: keras.Model) -> Taken:
     def with_weights(model: keras.Model) -> dict[str, keras.layers.Layer]:
         return {layer.name: layer for layer in model.layers if layer.weights}
 
-    ours, theirs = with_weights(network), with_weights(encoder)
+    ours, theirs = with_weights(network), with_weights(source)
     taken, misfits = [], []
     for name in ours.keys() & theirs.keys():
         pair = ours[name].weights, theirs[name].weights
@@ -206,7 +206,7 @@ def start_from_encoder(
     TrainingError
         If nothing fits, or see `load_encoder`.
     """
-    taken = take_encoder(network, load_encoder(source))
+    taken = take_layers(network, load_encoder(source))
     if not taken.layers:
         raise TrainingError(
             f"{source}: no layer of its encoder fits the network ({len(taken.misfits)} have other shapes, "

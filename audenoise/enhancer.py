@@ -79,7 +79,7 @@ class Enhancer:
     def __init__(self, preset: Preset, *, threads: int | None = None) -> None:
         self.preset, self.sample_rate = preset, preset.sample_rate
         self._where = f"{preset.folder}: {GRAPH_FILE}"
-        if preset.metadata.get("kind") != "enhancer":
+        if not preset.is_enhancer:
             raise ModelError(f"{preset.folder}: {METADATA_FILE}: is no enhancer's; use `audenoise predict`")
         sizes = preset.stft
         if sizes.win_length % (2 * sizes.hop_length):

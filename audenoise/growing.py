@@ -13,8 +13,9 @@ import keras
 import numpy as np
 
 from audenoise.architectures import build_network
+from audenoise.encoder_weights import take_layers
 from audenoise.errors import TrainingError
-from audenoise.layers import to_numpy
+from audenoise.run_folders import load_weights
 from audenoise.specs import ModelSpec, added_blocks, load_spec
 
 
@@ -48,24 +49,17 @@ def start_grown(
     if not added:
         raise TrainingError(f"{source}: the network is not the one of these weights with more blocks")
     smaller = build_network(smaller_spec)
-    try:
-        smaller.load_weights(source)
-    except (ValueError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise TrainingError(f"{source}: weights don't fit the spec ({reason})") from None
-    given = {layer.name: layer for layer in smaller.layers}
+    load_weights(smaller, source)
+    taken = take_layers(network, smaller)
     own = {layer.name: layer for layer in network.layers}
-    for name in own.keys() & given.keys():
-        for ours, theirs in zip(own[name].weights, given[name].weights, strict=True):
-            ours.assign(np.array(to_numpy(theirs)))
-    prefixes = {name.split("_")[0] for name in own.keys() - given.keys()}  # the new blocks
+    prefixes = {name.split("_")[0] for name in taken.new}  # the new blocks
     for branch in (f"{prefix}_{axis}" for prefix in prefixes for axis in ("time", "bands")):
         ends = (own.get(f"{branch}{end}") for end in ("_norm", "_dense", ""))
         last = next((layer for layer in ends if layer is not None), None)
         if last is not None:
             _silence(last)
     if report is not None:
-        fresh = network.count_params() - smaller.count_params()
+        fresh = taken.n_parameters - taken.n_taken
         blocks = "1 block" if added == 1 else f"{added} blocks"
         report(f"{source}: the network grows by {blocks} with {fresh:,} parameters, adding nothing yet")
 

@@ -4,6 +4,7 @@ A network's kernels are rounded to the nearest float16 (relative error below 2**
 float32. Vectors, such as biases and statistics of norms, are small and may be tiny, so they stay as they are.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,35 @@ MIN_SIZE = 256
 PACKED_SIZE = 4096  # below it, HDF5's bookkeeping is larger than what packing saves
 
 
+def graph_of(network: Any, translate: Callable[[Any], onnx.ModelProto], *, half: bool) -> bytes:
+    """A network's ONNX graph; with `half` its kernels are rounded before, in place, and kept as float16."""
+    if half:
+        round_to_half(network)
+    model = translate(network)
+    if half:
+        halve_graph(model)
+    return model.SerializeToString()
+
+
+def save_weights(network: Any, weights: Path, *, half: bool) -> None:
+    """Save a network's weights; with `half` what has been rounded is kept as float16."""
+    network.save_weights(weights)
+    if half:
+        halve_file(weights)
+
+
+def _is_kernel(array: np.ndarray) -> bool:
+    return array.dtype == np.float32 and array.ndim >= 2 and array.size >= MIN_SIZE
+
+
+def _rounded(array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return array.astype(np.float16).astype(np.float32)
+
+
 def survives_half(array: np.ndarray) -> bool:
     """Whether an array is worth keeping as float16 and loses nothing there."""
-    if array.dtype != np.float32 or array.ndim < 2 or array.size < MIN_SIZE:
-        return False
-    with np.errstate(over="ignore"):
-        return bool(np.array_equal(array.astype(np.float16).astype(np.float32), array))
+    return _is_kernel(array) and np.array_equal(_rounded(array), array)
 
 
 def round_to_half(network: Any) -> None:
@@ -35,11 +59,7 @@ def round_to_half(network: Any) -> None:
     """
     for variable in network.weights:
         array = to_numpy(variable)
-        if array.dtype != np.float32 or array.ndim < 2 or array.size < MIN_SIZE:
-            continue
-        with np.errstate(over="ignore"):
-            rounded = array.astype(np.float16).astype(np.float32)
-        if np.isfinite(rounded).all():
+        if _is_kernel(array) and np.isfinite(rounded := _rounded(array)).all():
             variable.assign(rounded)
 
 

@@ -13,7 +13,8 @@ from audenoise.errors import AudenoiseError
 
 PATIENCE_S = 3.0
 """What a killed process had just started may hold its lock for a moment longer."""
-_YOUNG_S = 60.0
+YOUNG_S = 60.0
+"""What was written to so lately is not taken for left behind: its lock may not be there, or not seen, yet."""
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def _remove_if_left(folder: Path) -> None:
         status = folder.lstat()
         mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
         # One that was made this minute may not have its lock yet.
-        if not (stat.S_ISDIR(status.st_mode) and mine and time.time() - status.st_mtime > _YOUNG_S):
+        if not (stat.S_ISDIR(status.st_mode) and mine and time.time() - status.st_mtime > YOUNG_S):
             return
         with only_one(folder / ".lock", AudenoiseError("in use"), patience_s=0.0):
             shutil.rmtree(folder, ignore_errors=True)

@@ -76,6 +76,11 @@ class Preset:
     files: Mapping[str, str]
     metadata: Mapping[str, Any] = field(repr=False)
 
+    @property
+    def is_enhancer(self) -> bool:
+        """Whether it is a model for `audenoise enhance`, and no denoiser."""
+        return self.metadata.get("kind") == "enhancer"
+
     def read_file(self, filename: str) -> bytes:
         """Read a file of the model and check it.
 

@@ -15,7 +15,7 @@ import numpy as np
 from audenoise.architectures.summary import build_checked, context_frames, macs_per_second
 from audenoise.callbacks import COLLAPSE_DB, RunState
 from audenoise.errors import ModelError, TrainingError
-from audenoise.half_weights import halve_file, halve_graph, round_to_half
+from audenoise.half_weights import graph_of, save_weights
 from audenoise.layers import to_numpy
 from audenoise.model_folders import WEIGHTS_FILE, check_target, new_model_folder
 from audenoise.onnx_export import to_onnx
@@ -164,12 +164,7 @@ def publish(
     state = RunState.read(run)
     network = build_checked(spec, source=str(run / "spec.yaml"))
     _load_weights(network, weights)
-    if half:
-        round_to_half(network)
-    model = to_onnx(network)
-    if half:
-        halve_graph(model)
-    graph = model.SerializeToString()
+    graph = graph_of(network, to_onnx, half=half)
     error = parity_error(network, graph)
     if not error < PARITY:
         raise ModelError(
@@ -210,9 +205,7 @@ def publish(
     }
     with new_model_folder(target, n_bytes=10 * network.count_params() + 1_000_000) as folder:
         (folder / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
-        network.save_weights(folder / WEIGHTS_FILE)
-        if half:
-            halve_file(folder / WEIGHTS_FILE)
+        save_weights(network, folder / WEIGHTS_FILE, half=half)
         (folder / "model.onnx").write_bytes(graph)
         write_metadata(folder, metadata)
     return error

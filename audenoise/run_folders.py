@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from audenoise.errors import TrainingError
 from audenoise.locks import only_one
@@ -61,6 +62,15 @@ def held(run: Path) -> Iterator[None]:
         except OSError as error:
             raise TrainingError(f"{run}: can't be made or written ({error.strerror})") from error
         yield
+
+
+def load_weights(model: Any, weights: Path) -> None:
+    """Load weights into a Keras model, or raise `TrainingError` with what doesn't fit."""
+    try:
+        model.load_weights(weights)
+    except (ValueError, OSError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise TrainingError(f"{weights}: weights don't fit the spec ({reason})") from None
 
 
 def refuse_pretraining(run: Path) -> None:

@@ -25,7 +25,7 @@ from audenoise.encoder_weights import (
     load_either_spec,
     load_encoder,
     start_from_encoder,
-    take_encoder,
+    take_layers,
 )
 from audenoise.errors import SpecError, TrainingError
 from audenoise.layers import ops, to_numpy
@@ -327,7 +327,7 @@ def test_other_shapes_and_names_are_left_and_named(learnt) -> None:
     assert f"{run}: not taken, as their shapes differ: {', '.join(depths)}" == lines[1]
     kind = parse_spec(SPECS["full_band"])
     recurrent = spec.model_copy(update={"bottleneck": kind.bottleneck})
-    taken = take_encoder(build_network(recurrent), load_encoder(run))
+    taken = take_layers(build_network(recurrent), load_encoder(run))
     assert set(taken.layers) == {"encoder1_conv1", "encoder1_norm1"}
     assert taken.misfits == ("to_channels", "from_channels")
     assert {"dilated1_depth", "dilated1_norm", "dilated1_dense"} <= set(taken.missing)

@@ -69,7 +69,7 @@ def offered_models(chosen: tuple[str | os.PathLike[str], ...] = ()) -> dict[str,
     names = chosen or sorted(list_presets(), key=lambda name: (name != DEFAULT_PRESET, name))
     models: dict[str, Preset] = {}
     for preset in map(load_preset, names):
-        if _is_enhancer(preset):
+        if preset.is_enhancer:
             if not chosen:
                 continue
             raise ModelError(f"{preset.folder}: {METADATA_FILE}: is an enhancer's; offer it with --enhancer")
@@ -93,11 +93,7 @@ def offered_enhancer(chosen: str | os.PathLike[str] | None = None) -> Preset | N
     if chosen is None and DEFAULT_ENHANCER not in list_presets():
         return None
     preset = load_preset(DEFAULT_ENHANCER if chosen is None else chosen)
-    if not _is_enhancer(preset):
+    if not preset.is_enhancer:
         raise ModelError(f"{preset.folder}: {METADATA_FILE}: is no enhancer's; offer it with --model")
     preset.verify()
     return preset
-
-
-def _is_enhancer(preset: Preset) -> bool:
-    return preset.metadata.get("kind") == "enhancer"

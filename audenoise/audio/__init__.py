@@ -4,6 +4,7 @@ Samples are float32 with full scale 1.0, shaped (samples, channels) as soundfile
 with a file is an `AudioFileError` of one line that names the file and what to do.
 """
 
+from .embedding import flac_base64
 from .info import (
     AUDIO_SUFFIXES,
     MAX_CHANNELS,
@@ -29,6 +30,7 @@ __all__ = [
     "audio_info",
     "check_output",
     "find_audio",
+    "flac_base64",
     "output_format",
     "read_audio",
     "remove_left_parts",

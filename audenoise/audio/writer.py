@@ -17,6 +17,7 @@ import soundfile as sf
 
 from ..array_types import AudioVector, MultichannelAudio
 from ..errors import AudioFileError, SignalError
+from ..locks import YOUNG_S
 from .info import (
     MAX_CHANNELS,
     MAX_SAMPLE_RATE,
@@ -57,7 +58,6 @@ _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 _VORBIS_MAX_RATE = 200_000  # libvorbis crashes at 250 kHz, and with more than 255 channels
 _WAV_MAX_BYTES = 2**32 - 2**16  # sizes in a WAV header have 32 bits; the rest is room for the header
-_YOUNG_S = 60.0
 _WRITE_BLOCK = 65_536  # libsndfile's Vorbis encoder keeps a whole write on the stack
 
 
@@ -419,7 +419,7 @@ def remove_left_parts(folder: Path) -> None:
         for part in folder.glob(".audenoise-*.part"):
             with suppress(OSError):
                 status = part.lstat()
-                if not stat.S_ISREG(status.st_mode) or time.time() - status.st_mtime < _YOUNG_S:
+                if not stat.S_ISREG(status.st_mode) or time.time() - status.st_mtime < YOUNG_S:
                     continue
                 descriptor = os.open(part, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
                 try:

@@ -13,7 +13,7 @@ from audenoise.architectures.enhancer import build_generator, generator_macs_per
 from audenoise.enhancing.onnx_graph import generator_to_onnx
 from audenoise.enhancing.runs import BEST_FILE
 from audenoise.errors import ModelError, TrainingError
-from audenoise.half_weights import halve_file, halve_graph, round_to_half
+from audenoise.half_weights import graph_of, save_weights
 from audenoise.layers import to_numpy
 from audenoise.model_folders import WEIGHTS_FILE, check_target, new_model_folder
 from audenoise.presets import write_metadata
@@ -95,12 +95,7 @@ def publish_enhancer(
     except (ValueError, OSError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ModelError(f"{weights}: does not fit spec.yaml ({reason})") from None
-    if half:
-        round_to_half(generator)
-    model = generator_to_onnx(generator)
-    if half:
-        halve_graph(model)
-    graph = model.SerializeToString()
+    graph = graph_of(generator, generator_to_onnx, half=half)
     difference = enhancer_parity(generator, graph)
     if not difference < PARITY:
         raise ModelError(f"{run}: Keras and ONNX differ by {difference:.1e} (allowed: {PARITY:.0e})")
@@ -109,9 +104,7 @@ def publish_enhancer(
     metadata |= {"keras_onnx_difference": difference, "weights": "float16" if half else "float32"}
     with new_model_folder(target, n_bytes=10 * generator.count_params() + 1_000_000) as folder:
         (folder / "spec.yaml").write_text(dump_enhancer_spec(spec), encoding="utf-8")
-        generator.save_weights(folder / WEIGHTS_FILE)
-        if half:
-            halve_file(folder / WEIGHTS_FILE)
+        save_weights(generator, folder / WEIGHTS_FILE, half=half)
         (folder / "model.onnx").write_bytes(graph)
         write_metadata(folder, metadata)
     return difference

@@ -14,7 +14,7 @@ from audenoise.callbacks import _save_weights as save_weights
 from audenoise.enhancing.sides import Game
 from audenoise.errors import TrainingError
 from audenoise.layers import to_numpy
-from audenoise.run_folders import RunState
+from audenoise.run_folders import RunState, load_weights
 from audenoise.specs.enhancer import EnhancerSpec, dump_enhancer_spec, load_enhancer_spec, same_enhancer
 
 BEST_FILE = "best.weights.h5"
@@ -81,7 +81,7 @@ def load_game(game: Game, run: Path, state: RunState) -> None:
     TrainingError
         If the file is missing, damaged or of other networks.
     """
-    _load(game, run / (state.last or "none"))
+    load_weights(game, run / (state.last or "none"))
 
 
 def start_from(game: Game, source: Path) -> None:
@@ -100,25 +100,17 @@ def start_from(game: Game, source: Path) -> None:
         If there is no such run or file, or its networks are others.
     """
     if not source.is_dir():
-        _load(game.generator, source)
+        load_weights(game.generator, source)
         return
     state = RunState.read(source)
     if not state.last:
         raise TrainingError(f"{source}: has no finished epoch to start from")
-    _load(game, source / state.last)
+    load_weights(game, source / state.last)
     for side in (game.generator_side, game.discriminator_side):
         side.optimizer.iterations.assign(0)
         for variable in side.optimizer.variables[1:]:
             variable.assign(np.zeros(variable.shape, "float32"))
     restart_average(game)
-
-
-def _load(model: keras.Model, path: Path) -> None:
-    try:
-        model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise TrainingError(f"{path}: weights don't fit the spec ({reason})") from None
 
 
 def _averages(game: Game) -> list[tuple[keras.Variable, keras.Variable]]:

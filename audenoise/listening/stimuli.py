@@ -1,7 +1,5 @@
 """What is heard in a listening test: excerpts of the same moment from every condition, equally loud."""
 
-import base64
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile as sf
 from scipy.signal import fftconvolve, firwin
 
-from audenoise.audio import audio_info, read_audio, resample
+from audenoise.audio import audio_info, flac_base64, read_audio, resample
 from audenoise.errors import DataError
 from audenoise.evaluation.pairs import files_by_stem, stem_of
-from audenoise.interrupts import interrupts_wait
 
 from .levels import loudness_lufs
 
@@ -68,7 +64,7 @@ class Trial:
         """What the page needs, the audio as FLAC in base64."""
         return {
             "name": self.name,
-            "stimuli": {name: _flac(audio, self.sample_rate) for name, audio in self.stimuli.items()},
+            "stimuli": {name: flac_base64(audio, self.sample_rate) for name, audio in self.stimuli.items()},
         }
 
 
@@ -224,10 +220,3 @@ def _equally_loud(name: str, stimuli: dict[str, np.ndarray], rate: int, start_s:
     common = min(1.0, PEAK / peak)
     scaled = {key: (common * gains[key] * audio).astype(np.float32) for key, audio in stimuli.items()}
     return Trial(name, rate, scaled, start_s, LOUDNESS_LUFS + 20 * float(np.log10(common)))
-
-
-def _flac(audio: np.ndarray, sample_rate: int) -> str:
-    file = io.BytesIO()
-    with interrupts_wait():
-        sf.write(file, audio, sample_rate, format="FLAC", subtype="PCM_16")
-    return base64.b64encode(file.getvalue()).decode("ascii")

@@ -20,7 +20,7 @@ from audenoise.layers import ops, to_numpy
 from audenoise.masking import make_unpaired
 from audenoise.mixtures import MixtureStream
 from audenoise.pretraining.model import PretrainingModel, in_db, recipe_of, trivial_errors
-from audenoise.run_folders import RunState, held, prepare_run
+from audenoise.run_folders import RunState, held, load_weights, prepare_run
 from audenoise.scaling import measure_scaling
 from audenoise.specs import ModelSpec, dump_spec
 from audenoise.specs.enhancer import EnhancerSpec
@@ -99,11 +99,7 @@ def fit_encoder(
     model(_inputs(*(part[:1] for part in validation)))  # builds the heads
     model.optimizer.build(model.trainable_variables)
     if state.last:
-        try:
-            model.load_weights(run / state.last)
-        except (ValueError, OSError, KeyError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise TrainingError(f"{run / state.last}: weights don't fit the spec ({reason})") from None
+        load_weights(model, run / state.last)
     callbacks = usual_callbacks(recipe, run, state, saves=True)
     if report is not None:
         mels = to_numpy(model.mels(ops.convert_to_tensor(validation[0])))

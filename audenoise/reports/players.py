@@ -6,15 +6,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import soundfile as sf
 from matplotlib.figure import Figure
 
+from audenoise.audio import flac_base64
 from audenoise.denoiser import Denoiser
 from audenoise.evaluation import Evaluation, Pair, SystemScores
 from audenoise.evaluation.report import COLUMNS, main_metrics
 from audenoise.html_pages import escaped
-from audenoise.interrupts import interrupts_wait
 from audenoise.plotting import TitledAudio, spectrograms_figure
 
 SHOWN_S = 12.0
@@ -78,8 +76,7 @@ def player(recordings: Sequence[TitledAudio], *, title: str, about: str) -> str:
         for number, each in enumerate(recordings)
     )
     sounds = "".join(
-        f'<script type="application/octet-stream">{_flac(each.audio, each.sample_rate)}</script>'
-        for each in recordings
+        f'<script type="application/octet-stream">{_heard(each)}</script>' for each in recordings
     )
     picture = png(spectrograms_figure(recordings))
     return (
@@ -99,9 +96,7 @@ def png(figure: Figure) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def _flac(audio: np.ndarray, sample_rate: int) -> str:
-    rows = audio[:, :2] if audio.ndim == 2 else audio
-    file = io.BytesIO()
-    with interrupts_wait():
-        sf.write(file, np.clip(rows, -1.0, 1.0), sample_rate, format="FLAC", subtype="PCM_16")
-    return base64.b64encode(file.getvalue()).decode("ascii")
+def _heard(recording: TitledAudio) -> str:
+    """Two channels at most."""
+    audio = recording.audio
+    return flac_base64(audio[:, :2] if audio.ndim == 2 else audio, recording.sample_rate)
