@@ -10,6 +10,7 @@ all runs come under one run, and the metadata gets their sum; the result is then
 import csv
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections import Counter
@@ -21,7 +22,7 @@ import numpy as np
 
 from audenoise.errors import DataError
 from audenoise.keras_loading import load_tensorflow
-from audenoise.sources.parts import SIDES, PartJob
+from audenoise.sources.parts import SIDES, PartJob, padded
 
 from .info import COLUMNS, Histogram
 
@@ -64,13 +65,13 @@ class ShardStore:
         order = np.random.default_rng((self.seed, SIDES.index(self.side), 4, shard)).permutation(
             len(data["rows"])
         )
-        begins = np.cumsum([0, *(row["frames"] for row in data["rows"])])
+        begins = np.cumsum([0, *(2 * self._numbers(row) for row in data["rows"])])
         if data["rows"] and "clean_sha256" not in data["rows"][0]:
             raise DataError(
                 f"{self.folder.parent}: was begun by another audenoise; remove it and start again"
             )
         for row, begin in zip(data["rows"], begins, strict=False):
-            row["first_frame"] = int(begin)
+            row["begins"] = int(begin)
         data["rows"] = [data["rows"][i] for i in order]
         return data
 
@@ -82,20 +83,24 @@ class ShardStore:
             target.touch()
             job.part.unlink()
             return table
-        frames = 2 * sum(row["frames"] for row in table["rows"])
+        numbers = 2 * sum(map(self._numbers, table["rows"]))
         if self._saver is None:
             self._saver = _Saver(self.folder / self.side / f"saved.partial{os.getpid()}", self.bins)
         try:
-            os.replace(self._saver.save(self._read(job.part, frames), table["rows"]), target)
+            os.replace(self._saver.save(self._read(job.part, numbers), table["rows"]), target)
         finally:
             self._saver.clear()
         os.replace(job.part, job.used)
         return table
 
-    def _read(self, part: Path, frames: int) -> np.ndarray:
-        """A part, (frames, bins, 2): mapped, so that its numbers are copied once, by TensorFlow."""
+    def _numbers(self, row: dict[str, Any]) -> int:
+        """What each of an item's two spectrograms takes in a part."""
+        return padded(row["frames"] * self.bins * 2)
+
+    def _read(self, part: Path, numbers: int) -> np.ndarray:
+        """A part, mapped, so that nothing is copied."""
         try:
-            return np.memmap(part, np.float16, "r", shape=(frames, self.bins, 2))
+            return np.memmap(part, np.float16, "r", shape=(numbers,))
         except ValueError:
             raise DataError(f"{part}: is cut short; remove the dataset's folder and start again") from None
 
@@ -194,8 +199,11 @@ class _Saver:
     def _pair(self, item: int) -> tuple[np.ndarray, np.ndarray]:
         """Noisy and clean of one item lie one after the other in the part."""
         row = self._rows[item]
-        first, n = 2 * row["first_frame"], row["frames"]
-        return self._numbers[first : first + n], self._numbers[first + n : first + 2 * n]
+        shape = row["frames"], self.bins, 2
+        size, first = math.prod(shape), row["begins"]
+        begins = first, first + padded(size)
+        noisy, clean = (self._numbers[begin : begin + size].reshape(shape) for begin in begins)
+        return noisy, clean
 
     def save(self, numbers: np.ndarray, rows: list[dict[str, Any]]) -> Path:
         """The file with the items, to be taken away; those of the dataset as a whole go beside the folder."""

@@ -22,6 +22,8 @@ from .settings import DatasetSpec
 from .stored import Encoder
 
 SIDES = ("train", "test")
+_ALIGNED = 32
+"""Numbers in 64 bytes: what begins at a multiple of these TensorFlow takes without copying it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class PartJob:
 
     @property
     def part(self) -> Path:
-        """Stored spectrograms, noisy and clean of each item, one after the other."""
+        """Stored spectrograms, noisy and clean of each item, one after the other, each of `padded` size."""
         return self.folder / self.side / f"{self.shard:06d}.part"
 
     @property
@@ -51,6 +53,11 @@ class PartJob:
     def table(self) -> Path:
         """Rows of the items, in JSON."""
         return self.part.with_suffix(".json")
+
+
+def padded(numbers: int) -> int:
+    """What a spectrogram of so many numbers takes in a part."""
+    return -(-numbers // _ALIGNED) * _ALIGNED
 
 
 @dataclass
@@ -172,8 +179,9 @@ def make_part(job: PartJob) -> PartJob:
                 if item.clean is not last_clean:  # mixtures of one piece often have the same target
                     last_clean, clean = item.clean, encoders[1].encode(item.clean)
                     clean_sha256 = hashlib.sha256(clean.data).hexdigest()
-                out.write(noisy.data)
-                out.write(clean.data)
+                for stored in (noisy, clean):
+                    out.write(stored.data)
+                    out.write(bytes(stored.itemsize * (padded(stored.size) - stored.size)))
                 sums = {"sha256": hashlib.sha256(noisy.data).hexdigest(), "clean_sha256": clean_sha256}
                 rows.append({**item.row, **sums, "frames": len(noisy)})
             out.truncate()
