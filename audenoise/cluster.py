@@ -11,7 +11,7 @@ from importlib import metadata
 from typing import Any, TypeVar
 
 from audenoise.addresses import Address, check_answered
-from audenoise.errors import AudenoiseError
+from audenoise.errors import AudenoiseError, brief
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -119,7 +119,7 @@ class _Work:
         if counts[number] < most:
             return None
         if counts is self._stranded:
-            reason = " ".join(str(error).split())[:160]
+            reason = brief(error)
             raise AudenoiseError(f"--ray: {most} machines were lost under the same work ({reason})")
         memory = "not enough memory" if isinstance(error, exceptions.OutOfMemoryError) else "it died"
         return f"killed {most} workers ({memory}); left out"
@@ -182,7 +182,7 @@ def _connected(address: str) -> Iterator[Any]:
                     runtime_env={"env_vars": dict.fromkeys(_THREADS, "1")},
                 )
         except (RuntimeError, ConnectionError, ValueError, OSError, AssertionError, TimeoutError) as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = brief(error, 300)
             if any("InvalidAuthToken" in line for line in said):
                 # Ray tells its token to an address only if it is asked to.
                 reason = (

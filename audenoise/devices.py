@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from audenoise.errors import AudenoiseError, SpecError, TrainingError
+from audenoise.errors import AudenoiseError, SpecError, TrainingError, brief
 from audenoise.specs import ModelSpec
 
 
@@ -120,7 +120,7 @@ class Devices:
         try:
             yield
         except JaxRuntimeError as error:
-            reason = " ".join(str(error).split())[:160]
+            reason = brief(error)
             raise TrainingError(
                 f"the {self.hosts} hosts no longer reach each other ({reason}); start all of them again, "
                 "with --resume if an epoch was finished"

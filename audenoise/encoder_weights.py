@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from audenoise.architectures.encoders import build_encoder, build_whole, encoder_of
-from audenoise.errors import TrainingError
+from audenoise.errors import TrainingError, brief
 from audenoise.layers import to_numpy
 from audenoise.run_folders import ENCODER_FILE
 from audenoise.specs import ModelSpec, load_document, load_recipe, override_training, parse_spec
@@ -150,7 +150,7 @@ def load_encoder(source: Path) -> keras.Model:
     try:
         whole.load_weights(weights)
     except (ValueError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = brief(error)
         raise TrainingError(f"{weights}: weights don't fit spec.yaml ({reason})") from None
     return model if weights.name == ENCODER_FILE else encoder_of(whole, spec)
 

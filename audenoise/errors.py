@@ -16,6 +16,11 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def brief(error: BaseException, most: int = 160) -> str:
+    """What another library's error says, on one line of at most so many characters."""
+    return " ".join(str(error).split())[:most]
+
+
 class AudenoiseError(Exception):
     """Base of all errors that a person can put right."""
 

@@ -12,7 +12,7 @@ from functools import partial
 
 from audenoise.addresses import Address, in_words
 from audenoise.cluster import own_version
-from audenoise.errors import TrainingError
+from audenoise.errors import TrainingError, brief
 
 PATIENCE_S = 60.0
 """How long hosts are waited for."""
@@ -99,7 +99,7 @@ def join(hosts: Hosts, *, patience_s: float = PATIENCE_S) -> None:
             coordinator_bind_address=hosts.coordinator,
         )
     except Exception as error:  # JAX has no type of its own for this
-        reason = " ".join(str(error).split())[:160]
+        reason = brief(error)
         raise TrainingError(
             f"--coordinator {hosts.coordinator}: the {hosts.count} hosts did not meet within "
             f"{patience_s:.0f} s ({reason})"

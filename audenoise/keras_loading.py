@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from audenoise.errors import AudenoiseError
+from audenoise.errors import AudenoiseError, brief
 
 
 def load_keras() -> None:
@@ -28,7 +28,7 @@ def load_keras() -> None:
             keras.ops.zeros(1)  # looks for devices
     except (ImportError, ValueError) as error:
         backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error, 200)
         raise AudenoiseError(
             f"KERAS_BACKEND={backend}: Keras can't be loaded ({reason}); use tensorflow or jax, installed"
         ) from None
@@ -48,7 +48,7 @@ def load_tensorflow() -> Any:
 
             tensorflow.zeros(1)  # looks for devices
     except ImportError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error, 200)
         raise AudenoiseError(
             f"TensorFlow can't be loaded ({reason}); install it: it writes datasets"
         ) from None

@@ -14,7 +14,7 @@ import numpy as np
 
 from audenoise.architectures.summary import build_checked, context_frames, macs_per_second
 from audenoise.callbacks import COLLAPSE_DB, RunState
-from audenoise.errors import ModelError, TrainingError
+from audenoise.errors import ModelError, TrainingError, brief
 from audenoise.half_weights import graph_of, save_weights
 from audenoise.layers import to_numpy
 from audenoise.model_folders import WEIGHTS_FILE, check_target, new_model_folder
@@ -50,7 +50,7 @@ def _load_weights(network: keras.Model, weights: Path) -> None:
     try:
         network.load_weights(weights)
     except (ValueError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = brief(error)
         raise ModelError(f"{weights}: does not fit spec.yaml ({reason})") from None
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from audenoise.errors import TrainingError
+from audenoise.errors import TrainingError, brief
 from audenoise.locks import only_one
 from audenoise.specs import ModelSpec, dump_spec, load_spec, same_network
 
@@ -69,7 +69,7 @@ def load_weights(model: Any, weights: Path) -> None:
     try:
         model.load_weights(weights)
     except (ValueError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = brief(error)
         raise TrainingError(f"{weights}: weights don't fit the spec ({reason})") from None
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audenoise.array_types import AudioVector
-from audenoise.errors import DataError
+from audenoise.errors import DataError, brief
 from audenoise.keras_loading import load_tensorflow
 from audenoise.shards import index_shards
 from audenoise.sources.stored import SCALE, from_stored, to_stored
@@ -121,7 +121,7 @@ def load_dataset(path: str | os.PathLike[str], *, scale: float = SCALE) -> "tf.d
         # One shard after the other; by default several are read in turns.
         raw = tf.data.Dataset.load(str(path), reader_func=lambda shards: shards.flat_map(lambda shard: shard))
     except (tf.errors.OpError, OSError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = brief(error, 120)
         raise DataError(f"{path}: is no saved dataset that can be read ({reason})") from None
     specs = tf.nest.flatten(raw.element_spec)
     if len(specs) != 2 or any(spec.dtype != tf.float16 or spec.shape.rank != 3 for spec in specs):

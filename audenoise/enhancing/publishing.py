@@ -12,7 +12,7 @@ import numpy as np
 from audenoise.architectures.enhancer import build_generator, generator_macs_per_second
 from audenoise.enhancing.onnx_graph import generator_to_onnx
 from audenoise.enhancing.runs import BEST_FILE
-from audenoise.errors import ModelError, TrainingError
+from audenoise.errors import ModelError, TrainingError, brief
 from audenoise.half_weights import graph_of, save_weights
 from audenoise.layers import to_numpy
 from audenoise.model_folders import WEIGHTS_FILE, check_target, new_model_folder
@@ -93,7 +93,7 @@ def publish_enhancer(
     try:
         generator.load_weights(weights)
     except (ValueError, OSError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = brief(error)
         raise ModelError(f"{weights}: does not fit spec.yaml ({reason})") from None
     graph = graph_of(generator, generator_to_onnx, half=half)
     difference = enhancer_parity(generator, graph)

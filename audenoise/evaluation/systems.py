@@ -12,7 +12,7 @@ from audenoise.array_types import MultichannelAudio
 from audenoise.audio import resample
 from audenoise.baselines import spectral_subtraction, wiener_filter
 from audenoise.denoiser import Denoiser
-from audenoise.errors import AudenoiseError, DataError, SignalError
+from audenoise.errors import AudenoiseError, DataError, SignalError, brief
 from audenoise.presets import load_preset
 
 from .pairs import files_by_stem
@@ -118,7 +118,7 @@ def run_system(system: System, noisy: MultichannelAudio, sample_rate: int) -> Mu
         try:
             denoised = RUNNERS[system.kind](noisy, sample_rate)
         except Exception as error:  # what other packages raise for a recording that they don't like
-            reason = " ".join(str(error).split())[:160]
+            reason = brief(error)
             raise SignalError(f"{system.name} failed ({type(error).__name__}: {reason})") from error
     else:
         denoised = RUNNERS[system.kind](noisy, sample_rate)

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from audenoise.errors import SpecError
+from audenoise.errors import SpecError, brief
 from audenoise.specs.explain import explain, short
 from audenoise.specs.model import ModelSpec
 from audenoise.specs.old import OldSpec, is_old
@@ -89,7 +89,7 @@ def load_document(path: str | Path) -> Any:
         # JSON is nearly YAML, but for tabs.
         return json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, Loader=_OneLevelLoader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        first_line = " ".join(str(error).split())[:200]
+        first_line = brief(error, 200)
         raise SpecError(f"{path}: is not valid YAML or JSON: {first_line}") from None
 
 

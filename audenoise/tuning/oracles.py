@@ -10,7 +10,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from audenoise.errors import AudenoiseError
+from audenoise.errors import AudenoiseError, brief
 from audenoise.searches.records import write_json
 from audenoise.tuning.hypermodel import Admission
 
@@ -139,7 +139,7 @@ class SteadyOracle(keras_tuner.Oracle):
         try:
             super().reload()
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = brief(error, 200)
             raise AudenoiseError(f"{self._get_oracle_fname()}: can't be read ({reason})") from None
         # Drawn, but killed before the oracle knew: it will be drawn again, from the same state of the seed.
         for trial_id in self.trials.keys() - set(self.start_order):
