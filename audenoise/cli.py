@@ -26,6 +26,7 @@ from audenoise.cli_export import export
 from audenoise.cli_inspect import inspect
 from audenoise.cli_listen import listen
 from audenoise.cli_live import live
+from audenoise.cli_models import models
 from audenoise.cli_options import report as say
 from audenoise.cli_options import result_options
 from audenoise.cli_pretraining import pretrain
@@ -34,7 +35,6 @@ from audenoise.cli_training import publish, train
 from audenoise.cli_tuning import tune
 from audenoise.errors import AudenoiseError, one_line
 from audenoise.interrupts import Terminated, signals_held, termination_unwinds
-from audenoise.keras_loading import load_keras
 
 _INTERRUPTED = 130
 _TERMINATED = 143
@@ -182,66 +182,8 @@ def predict(
     return 1 if result.failed or unlisted or named_one_was_kept else 0
 
 
-@cli.group(cls=_Commands)
-def models() -> None:
-    """List the models that are here and show what they are."""
-
-
-@models.command("list")
-def list_models() -> None:
-    """List the bundled models, with rate in Hz, parameters and multiply-accumulates per second of audio.
-
-    \b
-    Example: audenoise models list
-    """
-    from audenoise.presets import DEFAULT_PRESET, list_presets, load_preset, models_folder
-
-    names = list_presets()
-    if not names:
-        raise AudenoiseError(
-            f"no models in {models_folder()}; train and publish one, or install audenoise again"
-        )
-    for name in names:
-        preset = load_preset(models_folder() / name)
-        mark = " (default)" if name == DEFAULT_PRESET else ""
-        parameters, macs = preset.metadata.get("parameters"), preset.metadata.get("macs_per_second")
-        click.echo(
-            f"{name}{mark}: {preset.sample_rate} Hz, {parameters} parameters, {macs} MAC/s, {preset.licence}"
-        )
-        click.echo(f"    {preset.description}")
-
-
-@models.command("show")
-@click.argument("model", metavar="NAME|FOLDER|SPEC.yaml")
-def show_model(model: str) -> None:
-    """Show a published model's metadata, or the layers, parameters and MAC/s that a spec leads to.
-
-    A published model's files are checked against their checksums first.
-
-    \b
-    Examples:
-      audenoise models show standard
-      audenoise models show recipes/small.yaml
-    """
-    if Path(model).suffix.lower() in {".yaml", ".yml", ".json"}:
-        load_keras()
-        from audenoise.architectures.summary import describe_spec
-
-        click.echo(describe_spec(Path(model)))
-        return
-    import json
-
-    from audenoise.presets import METADATA_FILE, load_preset
-
-    preset = load_preset(model)
-    preset.verify()
-    metadata = dict(preset.metadata)
-    if isinstance(sources := metadata.get("data"), list):
-        metadata["data"] = f"{len(sources)} sources, listed in {preset.folder / METADATA_FILE}"
-    click.echo(json.dumps(metadata, indent=2))
-
-
 for _command in (
+    models,
     build_dataset,
     inspect,
     train,

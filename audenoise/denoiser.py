@@ -34,6 +34,8 @@ class Denoiser:
 
     def __init__(self, preset: Preset, *, threads: int | None = None) -> None:
         self.preset = preset
+        if preset.is_enhancer:
+            raise ModelError(f"{preset.folder}: {METADATA_FILE}: is an enhancer's; use `audenoise enhance`")
         default = min(2, os.cpu_count() or 1)
         self._network = Network(preset, threads=default if threads is None else threads)
         try:

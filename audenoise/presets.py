@@ -135,6 +135,12 @@ def list_presets() -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if (entry / METADATA_FILE).is_file())
 
 
+def bundled_denoisers() -> list[str]:
+    """Return the names of the bundled models that take noise out, the default one first."""
+    names = [name for name in list_presets() if not load_preset(name).is_enhancer]
+    return sorted(names, key=lambda name: (name != DEFAULT_PRESET, name))
+
+
 def find_preset(name_or_path: str | os.PathLike[str] | None = None) -> Path:
     """Find a model folder.
 

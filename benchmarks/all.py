@@ -25,7 +25,7 @@ from typing import Any
 from quality_cost import draw, points
 
 from audenoise.errors import AudenoiseError
-from audenoise.presets import DEFAULT_PRESET, list_presets, load_preset
+from audenoise.presets import bundled_denoisers, load_preset
 
 HERE = Path(__file__).parent
 
@@ -193,7 +193,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=Path, required=True, help="folder with noisy/ and clean/")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results, made if missing")
     parser.add_argument(
-        "--model", action="append", default=[], help="may be repeated (default: all bundled ones)"
+        "--model", action="append", default=[], help="may be repeated (default: all bundled denoisers)"
     )
     parser.add_argument(
         "--denoised", action="append", default=[], metavar="NAME=DIR", help="as for quality.py"
@@ -213,7 +213,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="short and rough")
     arguments = parser.parse_args()
     skipped, again = (set(filter(None, text.split(","))) for text in (arguments.skip, arguments.again))
-    models = arguments.model or sorted(list_presets(), key=lambda name: (name != DEFAULT_PRESET, name))
+    models = arguments.model or bundled_denoisers()
     try:
         parts = parts_of(arguments, models)
         known = {name for part in parts for name in (part.name, part.kind)}

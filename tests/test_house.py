@@ -42,7 +42,7 @@ RANKS: list[tuple[str, str]] = [
     ("numpy", "corpus network validation crops run_folders"),
     ("numpy", "stream searches sources masking"),
     ("numpy", "denoiser enhancer"),
-    ("numpy", "batch live enhancer_pairs"),
+    ("numpy", "batch live enhancer_pairs model_check"),
     ("numpy", "evaluation enhancer_batch"),
     ("numpy", "app listening reports"),
     ("plain", "__init__"),
@@ -58,7 +58,7 @@ RANKS: list[tuple[str, str]] = [
     ("cli", "cli_options"),
     ("cli", "cli_app cli_completion cli_datasets cli_download cli_enhancer cli_evaluation cli_export"),
     ("cli", "cli_listen cli_report"),
-    ("cli", "cli_inspect cli_live cli_pretraining cli_training cli_tuning"),
+    ("cli", "cli_inspect cli_live cli_models cli_pretraining cli_training cli_tuning"),
     ("cli", "cli"),
     ("cli", "__main__"),
 ]

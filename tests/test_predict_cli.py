@@ -1,6 +1,7 @@
 """`audenoise predict` as a person runs it: what comes out, what is said, and what is left behind."""
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audenoise import batch
+from audenoise import batch, presets
 from audenoise.cli import main
 from audenoise.denoiser import Denoiser
 
@@ -355,6 +356,45 @@ def test_models_show_prints_checked_metadata(half: str, capsys: pytest.CaptureFi
     assert '"sample_rate": 16000' in capsys.readouterr().out
     assert main(["models", "show", "no-such-model"]) == 1
     assert errors(capsys)[0].startswith("audenoise: error: no model called 'no-such-model'")
+
+
+def test_models_check_names_each_bad_one(
+    half: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    louder = model_folders.gain_enhancer(tmp_path / "louder", 2.0).folder
+    bad = model_folders.gain_model(tmp_path / "bad", 1.0).folder
+    (bad / "model.onnx").write_bytes(b"changed")
+    assert main(["models", "check", half, str(louder)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"half: \d files as they were published; .* 16000 Hz went through, -6 dB", first)
+    assert re.fullmatch(r"louder: \d files as they were published; .* 48000 Hz went through, \+6 dB", second)
+    assert main(["models", "check", str(bad), half, "no-such-model"]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("half: ")
+    assert [line.partition(": error: ")[2].partition(";")[0] for line in err.splitlines()] == [
+        f"{bad}: model.onnx differs from its checksum in metadata.json",
+        "no model called 'no-such-model'",
+    ]
+
+
+def test_bundled_models_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("small", "standard"):
+        model_folders.gain_model(tmp_path / name)
+    enhancer = model_folders.gain_enhancer(tmp_path / "enhancer", 1.0).folder
+    monkeypatch.setattr(presets, "models_folder", lambda: tmp_path)
+    assert presets.bundled_denoisers() == ["standard", "small"]
+    assert main(["models", "list"]) == 0
+    names = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines() if "Hz" in line]
+    assert names == ["standard (default)", "enhancer (for enhance)", "small"]
+    sf.write(tmp_path / "in.wav", noise(4000), 16000)
+    assert (
+        main(["predict", str(tmp_path / "in.wav"), "-o", str(tmp_path / "o.wav"), "--model", "enhancer"]) == 1
+    )
+    assert errors(capsys)[0] == (
+        f"audenoise: error: {enhancer}: metadata.json: is an enhancer's; use `audenoise enhance`"
+    )
 
 
 def test_nothing_is_sent_and_nothing_is_left_at_home(tmp_path: Path, half: str) -> None:

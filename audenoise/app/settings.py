@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from audenoise.enhancer import DEFAULT_ENHANCER
 from audenoise.errors import DataError, ModelError
-from audenoise.presets import DEFAULT_PRESET, METADATA_FILE, Preset, list_presets, load_preset
+from audenoise.presets import METADATA_FILE, Preset, bundled_denoisers, list_presets, load_preset
 
 MAX_CHANNELS = 8
 MAX_SAMPLE_RATE = 192_000
@@ -66,12 +66,9 @@ def offered_models(chosen: tuple[str | os.PathLike[str], ...] = ()) -> dict[str,
     ModelError
         If a model is missing, damaged or no denoiser, or two have one name.
     """
-    names = chosen or sorted(list_presets(), key=lambda name: (name != DEFAULT_PRESET, name))
     models: dict[str, Preset] = {}
-    for preset in map(load_preset, names):
+    for preset in map(load_preset, chosen or bundled_denoisers()):
         if preset.is_enhancer:
-            if not chosen:
-                continue
             raise ModelError(f"{preset.folder}: {METADATA_FILE}: is an enhancer's; offer it with --enhancer")
         if preset.name in models:
             raise ModelError(

@@ -1,0 +1,93 @@
+"""Commands that tell what models are here: list, show, check."""
+
+from pathlib import Path
+
+import click
+
+from audenoise.cli_options import report
+from audenoise.errors import AudenoiseError
+from audenoise.keras_loading import load_keras
+
+
+@click.group()
+def models() -> None:
+    """List the models that are here, show what they are, and check them."""
+
+
+@models.command("list")
+def list_models() -> None:
+    """List the bundled models, with rate in Hz, parameters and multiply-accumulates per second of audio.
+
+    \b
+    Example: audenoise models list
+    """
+    from audenoise.presets import DEFAULT_PRESET, list_presets, load_preset, models_folder
+
+    names = list_presets()
+    if not names:
+        raise AudenoiseError(
+            f"no models in {models_folder()}; train and publish one, or install audenoise again"
+        )
+    for name in sorted(names, key=lambda name: (name != DEFAULT_PRESET, name)):
+        preset = load_preset(models_folder() / name)
+        mark = " (default)" if name == DEFAULT_PRESET else " (for enhance)" if preset.is_enhancer else ""
+        parameters, macs = preset.metadata.get("parameters"), preset.metadata.get("macs_per_second")
+        click.echo(
+            f"{name}{mark}: {preset.sample_rate} Hz, {parameters} parameters, {macs} MAC/s, {preset.licence}"
+        )
+        click.echo(f"    {preset.description}")
+
+
+@models.command("show")
+@click.argument("model", metavar="NAME|FOLDER|SPEC.yaml")
+def show_model(model: str) -> None:
+    """Show a published model's metadata, or the layers, parameters and MAC/s that a spec leads to.
+
+    A published model's files are checked against their checksums first.
+
+    \b
+    Examples:
+      audenoise models show standard
+      audenoise models show recipes/small.yaml
+    """
+    if Path(model).suffix.lower() in {".yaml", ".yml", ".json"}:
+        load_keras()
+        from audenoise.architectures.summary import describe_spec
+
+        click.echo(describe_spec(Path(model)))
+        return
+    import json
+
+    from audenoise.presets import METADATA_FILE, load_preset
+
+    preset = load_preset(model)
+    preset.verify()
+    metadata = dict(preset.metadata)
+    if isinstance(sources := metadata.get("data"), list):
+        metadata["data"] = f"{len(sources)} sources, listed in {preset.folder / METADATA_FILE}"
+    click.echo(json.dumps(metadata, indent=2))
+
+
+@models.command("check")
+@click.argument("names", metavar="[NAME|FOLDER]...", nargs=-1)
+def check_models(names: tuple[str, ...]) -> int:
+    """Check that models are whole and work: every file against its checksum, and a second of noise through.
+
+    Without names, all that are bundled. The exit code is 1 if one fails.
+
+    \b
+    Examples:
+      audenoise models check
+      audenoise models check models/mine
+    """
+    from audenoise.model_check import check_model
+    from audenoise.presets import list_presets
+
+    failed = 0
+    for name in names or list_presets():
+        try:
+            click.echo(check_model(name))
+        except AudenoiseError as error:
+            failed += 1
+            report(f"error: {error}")
+    return 1 if failed else 0
