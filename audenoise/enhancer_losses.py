@@ -11,7 +11,7 @@ _UNIT_TINY = 1e-8
 """Bins below -80 dB have no phase to speak of, and their phase no gradient."""
 
 
-def stft_distance(reference, estimate, transforms: Sequence[SpectralTransform]):
+def stft_distance(reference, estimate, transforms: Sequence[SpectralTransform], *, floor_db: float = -100.0):
     """Spectral convergence and distance of log magnitudes, mean over resolutions (Yamamoto et al. 2020).
 
     Parameters
@@ -19,6 +19,8 @@ def stft_distance(reference, estimate, transforms: Sequence[SpectralTransform]):
     reference, estimate : tensor
         (batch, samples).
     transforms : sequence of SpectralTransform
+    floor_db : float
+        Where the logarithm levels off, against the magnitude of a full-scale constant.
 
     Returns
     -------
@@ -26,17 +28,15 @@ def stft_distance(reference, estimate, transforms: Sequence[SpectralTransform]):
         (batch,), 0 for equal signals.
     """
     terms: list[Any] = []
+    floor = 10 ** (floor_db / 10)
     for transform in transforms:
-        first, second = (ops.sqrt(power(transform.stft(a)) + TINY_POWER) for a in (reference, estimate))
+        powers = [power(transform.stft(audio)) for audio in (reference, estimate)]
+        first, second = (ops.sqrt(part + TINY_POWER) for part in powers)
         difference = ops.sqrt(ops.sum(ops.square(first - second), (1, 2)) + TINY_POWER)
         convergence = difference / ops.sqrt(ops.sum(ops.square(first), (1, 2)) + 1e-6)
-        terms.append(convergence + ops.mean(ops.abs(_log(first) - _log(second)), (1, 2)))
+        first, second = (0.5 * ops.log(part + floor) for part in powers)
+        terms.append(convergence + ops.mean(ops.abs(first - second), (1, 2)))
     return sum(terms) / len(terms)
-
-
-def _log(magnitude):
-    """Natural logarithm with a floor at -100 dB, so that silence is no target of its own."""
-    return ops.log(magnitude + 1e-5)
 
 
 def _unit(spectrum):

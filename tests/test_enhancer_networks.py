@@ -395,6 +395,16 @@ def test_a_gain_is_what_the_stft_distance_sees() -> None:
     np.testing.assert_allclose(to_numpy(losses.stft_distance(audio, audio, transforms)), 0, atol=1e-4)
 
 
+def test_below_its_floor_the_stft_distance_sees_nothing() -> None:
+    audio = 1e-5 * np.random.default_rng(0).standard_normal((1, 4000)).astype(np.float32)
+    transforms = [SpectralTransform(n_fft=256, hop_length=64, win_length=256, window="hann")]
+    low, high = (
+        float(losses.stft_distance(audio, 10 * audio, transforms, floor_db=floor)[0])
+        for floor in (-160.0, -60.0)
+    )
+    assert low - high == pytest.approx(math.log(10), abs=0.02)
+
+
 def test_pitch_counts_where_there_is_a_voice() -> None:
     reference = np.array([[[2.0, 1.0], [0.0, 0.0]]], np.float32)
     right = np.array([[[0.5, 30.0], [9.0, -30.0]]], np.float32)

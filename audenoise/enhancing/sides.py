@@ -149,7 +149,9 @@ class GeneratorSide(_Side):
             if weights["phase"]:
                 found["phase"] = losses.phase_distance(reference * scale, outputs["spectrum"] * scale)
         if weights["stft"]:
-            found["stft"] = losses.stft_distance(target * gain, audio * gain, self.loss_transforms)
+            found["stft"] = losses.stft_distance(
+                target * gain, audio * gain, self.loss_transforms, floor_db=self.spec.loss.floor_db
+            )
         if weights["waveform"]:
             found["waveform"] = ops.mean(ops.abs(target - audio) * gain, -1)
         if weights["pitch"]:

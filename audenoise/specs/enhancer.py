@@ -128,6 +128,9 @@ class EnhancerLossSpec(Strict):
     output_mel: Weight = 1.0
     """Of the waveform that comes out."""
     stft: Weight = 1.0
+    floor_db: Annotated[float, Field(ge=-160, le=-20)] = -100.0
+    """Levels below this, against full scale and at one loudness for all targets, count as equal in `stft`.
+    If it is lower, silence is to have the floor of the target's recording."""
     complex: Weight = 5.0
     """Of compressed magnitudes and of compressed complex spectra."""
     phase: Weight = 0.2
