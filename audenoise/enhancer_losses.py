@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from audenoise.layers import TINY_POWER, SpectralTransform, ops, power, root
-from audenoise.losses import compressed_losses
 
 _UNIT_TINY = 1e-8
 """Bins below -80 dB have no phase to speak of, and their phase no gradient."""
@@ -109,12 +108,6 @@ def pitch_distance(reference, estimate):
     error = ops.sum(voicing * octaves, 1) / (ops.sum(voicing, 1) + 1.0)
     logit = estimate[..., 1]
     return error + ops.mean(ops.softplus(logit) - voicing * logit, 1)
-
-
-def spectral_losses(reference, estimate, exponent: float):
-    """`losses.compressed_losses` of magnitude and complex spectrum together, (batch,)."""
-    magnitude, both = compressed_losses(reference, estimate, exponent)
-    return magnitude + both
 
 
 # --- opponents ----------------------------------------------------------------------------------------------

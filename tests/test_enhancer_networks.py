@@ -69,7 +69,7 @@ def inputs_for(spec: EnhancerSpec, frames: int, *, seed: int = 0) -> dict[str, n
         ({"pairs": {"min_bandwidth_hz": 5000}}, r"pairs\.min_bandwidth_hz: must not exceed half"),
         ({"pairs": {"level_dbfs": [-10, -20]}}, r"pairs\.level_dbfs: the lower end"),
         (
-            {"loss": dict.fromkeys(("mel", "output_mel", "stft", "complex", "phase"), 0)},
+            {"loss": dict.fromkeys(("mel", "output_mel", "stft", "magnitude", "complex", "phase"), 0)},
             r"loss\.output_mel: at",
         ),
         ({"degradation": {"effects": [{"kind": "flood"}]}}, r"degradation\.effects\[0\]\.kind: must be"),

@@ -70,7 +70,17 @@ def test_a_run_leaves_weights_a_log_and_examples(finished: Path) -> None:
     kept = {"best.weights.h5", "last-2.weights.h5", "log.csv", "spec.yaml", "state.json"}
     assert names == examples | kept
     header, *rows = (finished / "log.csv").read_text().splitlines()
-    columns = {"mel", "output_mel", "stft", "complex", "phase", "pitch", "residual", "adversarial"}
+    columns = {
+        "mel",
+        "output_mel",
+        "stft",
+        "magnitude",
+        "complex",
+        "phase",
+        "pitch",
+        "residual",
+        "adversarial",
+    }
     columns |= {"feature_matching", "discriminator_loss", "discriminator_accuracy", "discriminator_gap"}
     assert columns | {"val_spectral_distance", "val_mel_distance"} <= set(header.split(","))
     assert len(rows) == 2

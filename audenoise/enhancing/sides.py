@@ -18,9 +18,11 @@ from audenoise.architectures.enhancer import build_generator
 from audenoise.architectures.enhancer_layers import band_weights, log_mel
 from audenoise.enhancer_pairs import PairBatch
 from audenoise.layers import SpectralTransform, ops, to_numpy
+from audenoise.losses import compressed_losses
 from audenoise.specs.enhancer import EnhancerSpec
 
-GENERATOR_TERMS = ("mel", "output_mel", "stft", "complex", "phase", "waveform", "pitch", "residual")
+RECONSTRUCTION_TERMS = ("mel", "output_mel", "stft", "magnitude", "complex", "phase", "waveform")
+GENERATOR_TERMS = (*RECONSTRUCTION_TERMS, "pitch", "residual")
 ADVERSARIAL_TERMS = ("adversarial", "feature_matching")
 
 
@@ -95,7 +97,7 @@ class GeneratorSide(_Side):
             sample_rate=spec.sample_rate, n_fft=spec.stft.n_fft, bands=spec.mel.bands
         )
         self.loss_weights_ = {
-            **{name: getattr(loss, name) for name in (*GENERATOR_TERMS[:6], *ADVERSARIAL_TERMS)},
+            **{name: getattr(loss, name) for name in (*RECONSTRUCTION_TERMS, *ADVERSARIAL_TERMS)},
             "pitch": spec.auxiliary.pitch,
             "residual": spec.auxiliary.residual,
         }
@@ -137,15 +139,14 @@ class GeneratorSide(_Side):
         found: dict[str, Any] = {}
         if weights["mel"]:
             found["mel"] = losses.mel_distance(wanted, outputs["mel"][:, :, 0])
-        if weights["output_mel"] or weights["phase"] or weights["complex"]:
+        if any(weights[name] for name in ("output_mel", "magnitude", "complex", "phase")):
             again = transform.stft(audio)
             if weights["output_mel"]:
                 found["output_mel"] = losses.mel_distance(wanted, log_mel(again, self.band_weights))
             scale = gain[:, :, None, None]
-            if weights["complex"]:
-                found["complex"] = losses.spectral_losses(
-                    reference * scale, again * scale, self.spec.loss.compression
-                )
+            if weights["magnitude"] or weights["complex"]:
+                pair = reference * scale, again * scale
+                found["magnitude"], found["complex"] = compressed_losses(*pair, self.spec.loss.compression)
             if weights["phase"]:
                 found["phase"] = losses.phase_distance(reference * scale, outputs["spectrum"] * scale)
         if weights["stft"]:
@@ -159,7 +160,7 @@ class GeneratorSide(_Side):
         if weights["residual"]:
             wrong = log_mel(transform.stft(x["degraded"] - target), self.band_weights)
             found["residual"] = losses.mel_distance(wrong, outputs["residual"][:, :, 0])
-        return {name: ops.mean(value) for name, value in found.items()}
+        return {name: ops.mean(value) for name, value in found.items() if weights[name]}
 
 
 @keras.saving.register_keras_serializable("audenoise")

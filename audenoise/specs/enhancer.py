@@ -131,8 +131,11 @@ class EnhancerLossSpec(Strict):
     floor_db: Annotated[float, Field(ge=-160, le=-20)] = -100.0
     """Levels below this, against full scale and at one loudness for all targets, count as equal in `stft`.
     If it is lower, silence is to have the floor of the target's recording."""
-    complex: Weight = 5.0
-    """Of compressed magnitudes and of compressed complex spectra."""
+    magnitude: Weight = 60.0
+    """Of compressed magnitudes."""
+    complex: Weight = 8.0
+    """Of compressed complex spectra. What has to be made up has a phase that nobody can know, and the more
+    this weighs, the quieter it becomes."""
     phase: Weight = 0.2
     waveform: Weight = 0.0
     adversarial: Weight = 0.05
@@ -147,7 +150,7 @@ class EnhancerLossSpec(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        reconstruction = ("mel", "output_mel", "stft", "complex", "phase", "waveform")
+        reconstruction = ("mel", "output_mel", "stft", "magnitude", "complex", "phase", "waveform")
         if not any(getattr(self, name) for name in reconstruction):
             raise ValueError("output_mel: at least one weight of reconstruction must be above 0. Received: 0")
         return self
