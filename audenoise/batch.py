@@ -1,5 +1,6 @@
 """Files in, files out: one in blocks, many in several processes."""
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -8,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from audenoise.audio import AudioReader, AudioWriter, audio_info, output_format, remove_left_parts
 from audenoise.denoiser import Denoiser
@@ -18,13 +21,37 @@ from audenoise.stream import BLOCK_SECONDS
 _DISK_FULL_BYTES = 1 << 20
 
 
+@dataclass(frozen=True)
+class Clipped:
+    """What did not fit into a result that holds integers or is coded.
+
+    Attributes
+    ----------
+    target : Path
+    n_samples : int
+        Over all channels.
+    peak : float
+        Magnitude of the largest; full scale is 1.0.
+    """
+
+    target: Path
+    n_samples: int
+    peak: float
+
+
 @dataclass
 class BatchResult:
-    """What became of a batch: files denoised, results that existed and were kept, files that failed."""
+    """What became of a batch: files denoised, those of them that are clipped, results that existed and were
+    kept, files that failed."""
 
     denoised: int = 0
     kept: list[Path] = field(default_factory=list)
     failed: int = 0
+    clipped: list[Clipped] = field(default_factory=list)
+
+
+Outcome = str | Clipped | None
+"""Of a file: in one line what went wrong, or what was clipped, or nothing to tell."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +62,7 @@ class _Settings:
     threads: int | None
     strength: float
     max_attenuation_db: float | None
+    gain_db: float
     overwrite: bool
     plot: bool
 
@@ -46,9 +74,10 @@ def denoise_file(
     *,
     strength: float = 1.0,
     max_attenuation_db: float | None = None,
+    gain_db: float = 0.0,
     overwrite: bool = False,
     on_progress: Callable[[float], object] | None = None,
-) -> None:
+) -> Clipped | None:
     """Denoise one file, block by block, in memory that doesn't depend on its length.
 
     Parameters
@@ -60,17 +89,24 @@ def denoise_file(
         or not at all.
     strength, max_attenuation_db : optional
         As for `Denoiser.denoise`.
+    gain_db : float, optional
+        See `gain_factor`.
     overwrite : bool, optional
         Replace an existing target.
     on_progress : callable, optional
         Called with the seconds of audio in each block read.
+
+    Returns
+    -------
+    Clipped or None
+        What is beyond full scale and did not fit the target's sample format.
 
     Raises
     ------
     AudioFileError
         If the source can't be read, or the target exists or can't be written.
     """
-    source, target = Path(source), Path(target)
+    source, target, gain = Path(source), Path(target), gain_factor(gain_db)
     with AudioReader(source) as reader:
         info = reader.info
         stream = denoiser.stream(
@@ -98,12 +134,37 @@ def denoise_file(
         ) as writer:
             try:
                 for block in reader.blocks(max(1, round(BLOCK_SECONDS * info.sample_rate))):
-                    writer.write(stream.process(block))
+                    writer.write(gain * stream.process(block))
                     if on_progress is not None:
                         on_progress(len(block) / info.sample_rate)
-                writer.write(stream.flush())
+                writer.write(gain * stream.flush())
             except SignalError as error:
                 raise AudioFileError(f"{source}: {error}") from error
+    return clipped_in(writer)
+
+
+def gain_factor(gain_db: float) -> np.float32:
+    """The factor of a gain in decibels, from -60 to 60. Raises `SignalError` for any other."""
+    if not -60.0 <= gain_db <= 60.0:
+        raise SignalError(f"gain_db must be from -60 to 60 decibels. Received: {gain_db}")
+    return np.float32(10.0 ** (gain_db / 20.0))
+
+
+def clipped_in(writer: AudioWriter) -> Clipped | None:
+    """What a writer had to clip, if anything."""
+    return Clipped(writer.path, writer.n_clipped, writer.clipped_peak) if writer.n_clipped else None
+
+
+def clipping_line(clipped: Sequence[Clipped], gain_db: float) -> str:
+    """Say what was clipped in results that were made with a gain, and the gain that avoids it."""
+    loudest = max(clipped, key=lambda each: each.peak)
+    over_db = 20.0 * math.log10(loudest.peak)
+    others = f" and in {len(clipped) - 1} more" if len(clipped) > 1 else ""
+    room = math.floor(10.0 * (gain_db - over_db)) / 10.0
+    return (
+        f"clipped {sum(each.n_samples for each in clipped)} samples in {loudest.target}{others}, up to "
+        f"{over_db:.1f} dB over full scale; --gain-db {room:.1f} --overwrite makes room for them"
+    )
 
 
 def denoise_files(
@@ -112,6 +173,7 @@ def denoise_files(
     model: str | os.PathLike[str] | None = None,
     strength: float = 1.0,
     max_attenuation_db: float | None = None,
+    gain_db: float = 0.0,
     overwrite: bool = False,
     plot: bool = False,
     jobs: int = 1,
@@ -129,6 +191,8 @@ def denoise_files(
         As for `load_preset`.
     strength, max_attenuation_db : optional
         As for `Denoiser.denoise`.
+    gain_db : float, optional
+        See `gain_factor`.
     overwrite : bool, optional
         Replace existing results; otherwise they are kept.
     plot : bool, optional
@@ -162,7 +226,9 @@ def denoise_files(
         else:
             todo.append(pair)
     jobs = min(jobs, max(1, len(todo)))
-    settings = _Settings(model, 1 if jobs > 1 or ray else None, strength, max_attenuation_db, overwrite, plot)
+    threads = 1 if jobs > 1 or ray else None
+    settings = _Settings(model, threads, strength, max_attenuation_db, gain_db, overwrite, plot)
+    gain_factor(gain_db)
     # Also when other processes do the work: a model or a number that can't be used is said once, at once.
     denoiser = Denoiser.from_preset(model, threads=settings.threads)
     denoiser.stream(denoiser.preset.sample_rate, strength=strength, max_attenuation_db=max_attenuation_db)
@@ -222,28 +288,30 @@ def progress_bar(wanted: bool, pairs: Sequence[FilePair]) -> Iterator[Progress]:
 
 
 def tally(
-    outcomes: Generator[str | None, None, None],
+    outcomes: Generator[Outcome, None, None],
     result: BatchResult,
     *,
     bar: Progress,
     report: Callable[[str], object],
 ) -> None:
-    """Count what becomes of files, None or in one line what went wrong, and report the latter."""
+    """Count what becomes of files, and report what went wrong."""
     with closing(outcomes):
-        for error in outcomes:
-            if error is None:
-                result.denoised += 1
-            else:
+        for outcome in outcomes:
+            if isinstance(outcome, str):
                 result.failed += 1
                 bar.clear()
-                report(f"error: {error}")
+                report(f"error: {outcome}")
+            else:
+                result.denoised += 1
+                result.clipped += [outcome] if outcome else []
             bar.finished_one()
 
 
-def outcome_of(pair: FilePair, work: Callable[[], object]) -> str | None:
-    """Work on a file. Return None, or in one line what went wrong. Raises only what concerns all files."""
+def outcome_of(pair: FilePair, work: Callable[[], Clipped | None]) -> Outcome:
+    """Work on a file. Return what was clipped, if anything, or in one line what went wrong. Raises only what
+    concerns all files."""
     try:
-        work()
+        return work()
     except AudenoiseError as error:
         if isinstance(error, AudioFileError) and _is_full(pair.target.parent):
             raise AudenoiseError(str(error)) from error
@@ -252,7 +320,6 @@ def outcome_of(pair: FilePair, work: Callable[[], object]) -> str | None:
         return f"{error.filename or pair.source}: {error.strerror or error}"
     except MemoryError:
         return f"{pair.source}: not enough memory"
-    return None
 
 
 def _denoise_pair(
@@ -260,21 +327,23 @@ def _denoise_pair(
     pair: FilePair,
     settings: _Settings,
     on_progress: Callable[[float], object] | None = None,
-) -> str | None:
+) -> Outcome:
     """As `outcome_of`."""
 
-    def work() -> None:
-        denoise_file(
+    def work() -> Clipped | None:
+        clipped = denoise_file(
             denoiser,
             pair.source,
             pair.target,
             strength=settings.strength,
             max_attenuation_db=settings.max_attenuation_db,
+            gain_db=settings.gain_db,
             overwrite=settings.overwrite,
             on_progress=on_progress,
         )
         if settings.plot:
             _plot(pair, overwrite=settings.overwrite)
+        return clipped
 
     return outcome_of(pair, work)
 
@@ -304,5 +373,5 @@ def _lost_pair(pair: FilePair, reason: str) -> str:
     return f"{pair.source}: {reason}"
 
 
-def _denoise_pair_in_worker(settings: _Settings, pair: FilePair) -> str | None:
+def _denoise_pair_in_worker(settings: _Settings, pair: FilePair) -> Outcome:
     return _denoise_pair(_worker_denoiser(settings.model, settings.threads), pair, settings)

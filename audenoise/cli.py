@@ -131,6 +131,7 @@ def predict(
     model: str | None,
     strength: float,
     max_attenuation_db: float | None,
+    gain_db: float,
     suffix: str,
     overwrite: bool,
     jobs: int,
@@ -154,7 +155,7 @@ def predict(
         raise click.UsageError("IN and OUT must not be empty (a variable that is not set?).")
     # An import that is interrupted can fail in any way, or not at all.
     with signals_held(signal.SIGINT, signal.SIGTERM):
-        from audenoise.batch import denoise_files
+        from audenoise.batch import clipping_line, denoise_files
         from audenoise.file_plan import plan_files
     unlisted: list[AudenoiseError] = []
     plan = plan_files([Path(name) for name in inputs], output, suffix=suffix, on_error=unlisted.append)
@@ -165,6 +166,7 @@ def predict(
         model=model,
         strength=strength,
         max_attenuation_db=max_attenuation_db,
+        gain_db=gain_db,
         overwrite=overwrite,
         plot=plot,
         jobs=jobs,
@@ -175,6 +177,8 @@ def predict(
     if result.kept:
         others = f" and {len(result.kept) - 1} more" if len(result.kept) > 1 else ""
         _report(f"kept existing {result.kept[0]}{others}; --overwrite replaces")
+    if result.clipped:
+        _report(clipping_line(result.clipped, gain_db))
     if not quiet and len(plan) > 1:
         _report(f"{result.denoised} denoised, {len(result.kept)} kept, {result.failed} failed")
     # Who names one result and does not get it must not believe that it is there.

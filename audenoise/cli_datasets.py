@@ -103,8 +103,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--noise-labels",
     type=_FILE,
     metavar="CSV",
-    help="Class of each noise: columns filename and category, as in ESC-50's meta/esc50.csv, which is found "
-    "by itself.",
+    help="Class of each noise: columns filename (a name, or a path below --noise's) and category, as in "
+    "ESC-50's meta/esc50.csv, which is found by itself.",
 )
 @click.option("--rir", help="Room impulse responses; half of the speech is put in a room.", **_FOLDERS)
 @click.option(

@@ -44,7 +44,8 @@ from audenoise.keras_loading import load_keras
     type=click.FloatRange(0.0, 1.0),
     default=1.0,
     show_default=True,
-    help="How much of the enhanced signal to take: 0 leaves what went in.",
+    help="How much of the enhanced signal to take. 0 leaves the denoised one, with --no-denoise the "
+    "recording.",
 )
 @click.option(
     "--sample-rate",
@@ -75,6 +76,7 @@ def enhance(
     """
     if not (all(inputs) and output):
         raise click.UsageError("IN and OUT must not be empty (a variable that is not set?).")
+    from audenoise.batch import clipping_line
     from audenoise.enhancer_batch import EnhanceSettings, enhance_files
     from audenoise.file_plan import plan_files
 
@@ -92,6 +94,8 @@ def enhance(
     if result.kept:
         others = f" and {len(result.kept) - 1} more" if len(result.kept) > 1 else ""
         report(f"kept existing {result.kept[0]}{others}; --overwrite replaces")
+    if result.clipped:
+        report(clipping_line(result.clipped, settings["gain_db"]))
     if not quiet and len(plan) > 1:
         report(f"{result.denoised} enhanced, {len(result.kept)} kept, {result.failed} failed")
     named_one_was_kept = result.kept == [Path(output)]
@@ -157,6 +161,7 @@ def train_enhancer(
 
     Pairs are made on the fly: full-band speech, degraded as the spec says, is the input, and what it was is
     the target. RUN gets log.csv, with the balance of the two sides, and examples/ to look at and listen to.
+    Training uses one device, in float32.
 
     \b
     Examples:

@@ -47,10 +47,11 @@ def export(model: str, format_: str, target: Path, frames: int, overwrite: bool)
       audenoise export standard --format onnx --out exported/onnx
       python exported/onnx/denoise_onnx.py noisy.wav clean.wav
     """
+    from audenoise.exporting import export_model, load_exportable
+
+    load_exportable(model)  # before the seconds that a framework takes
     if format_ != "onnx":
         load_keras()
-    from audenoise.exporting import export_model
-
     result = export_model(model, target, format=format_, frames=frames, overwrite=overwrite, report=report)
     report(
         f"{target}: {', '.join(result.files)}; differs from predict by {result.difference:.1e} of the peak"

@@ -43,6 +43,8 @@ def list_models() -> None:
 def show_model(model: str) -> None:
     """Show a published model's metadata, or the layers, parameters and MAC/s that a spec leads to.
 
+    A spec is that of a denoiser or of an enhancer.
+
     A published model's files are checked against their checksums first.
 
     \b
@@ -52,9 +54,10 @@ def show_model(model: str) -> None:
     """
     if Path(model).suffix.lower() in {".yaml", ".yml", ".json"}:
         load_keras()
-        from audenoise.architectures.summary import describe_spec
+        from audenoise.architectures.summary import describe
+        from audenoise.encoder_weights import load_either_spec
 
-        click.echo(describe_spec(Path(model)))
+        click.echo(describe(load_either_spec(model), source=model))
         return
     import json
 

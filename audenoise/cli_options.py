@@ -29,9 +29,19 @@ def _stacked(options: list[Callable[[Command], Command]]) -> Callable[[Command],
 
 
 def result_options(*, suffix: str) -> Callable[[Command], Command]:
-    """--suffix (with an example of one), --overwrite, --jobs and --quiet, for files made of files."""
+    """--gain-db, --suffix (with an example of one), --overwrite, --jobs and --quiet, for files made of
+    files."""
     return _stacked(
         [
+            click.option(
+                "--gain-db",
+                type=click.FloatRange(-60.0, 60.0),
+                default=0.0,
+                show_default=True,
+                metavar="DB",
+                help="Make results louder by this many decibels, or with a negative number quieter, so that "
+                "peaks fit that would be clipped.",
+            ),
             click.option(
                 "--suffix",
                 default="",

@@ -52,7 +52,7 @@ def pretrain(
     next; the spec's section `pretraining` says how much is hidden. Then `train --from-encoder RUN` starts
     from what it has learnt, or `train-enhancer --from-encoder RUN` with the spec of an enhancer.
 
-    RUN holds the last state (for --resume) and the best encoder.
+    RUN holds the last state (for --resume) and the best encoder. Training uses one device, in float32.
 
     \b
     Examples:

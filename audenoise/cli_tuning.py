@@ -193,21 +193,24 @@ def search(
         raise click.UsageError("Name a DATASET, or folders with --clean and --noise.")
     from dataclasses import replace
 
+    from audenoise.addresses import check_free
     from audenoise.corpus import TrainingFolders
     from audenoise.searches.goals import Budget, Objective, parse_amount
     from audenoise.searches.report import in_words
     from audenoise.spaces import load_space
+    from audenoise.tuning.roles import find_role
 
+    part = replace(find_role(role, oracle), lost_after_s=lost_after, wait_s=wait)
+    if part.kind == "chief" and part.address is not None:
+        check_free(part.address, "--oracle")
     goal = Objective.parse(objective or ["si_sdr"])
     limits = [None if text is None else parse_amount(text) for text in (max_parameters, max_macs)]
     searched = load_space(space)
     load_keras()
     from audenoise.tuning.data import SearchData
-    from audenoise.tuning.search import find_role
     from audenoise.tuning.search import search as run_search
     from audenoise.tuning.settings import SearchSettings
 
-    part = replace(find_role(role, oracle), lost_after_s=lost_after, wait_s=wait)
     found = run_search(
         SearchSettings(
             space=searched,

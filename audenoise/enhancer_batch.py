@@ -14,7 +14,16 @@ from audenoise.audio import (
     remove_left_parts,
     resampled_length,
 )
-from audenoise.batch import BatchResult, outcome_of, progress_bar, tally
+from audenoise.batch import (
+    BatchResult,
+    Clipped,
+    Outcome,
+    clipped_in,
+    gain_factor,
+    outcome_of,
+    progress_bar,
+    tally,
+)
 from audenoise.denoiser import Denoiser
 from audenoise.enhancer import Enhancer
 from audenoise.errors import AudioFileError, SignalError
@@ -43,6 +52,8 @@ class EnhanceSettings:
         0 to 1, see `Enhancer.enhance`.
     sample_rate : int or None
         In Hz, of the results; the model's own for none.
+    gain_db : float
+        See `gain_factor`.
     overwrite : bool
         Replace existing results.
     """
@@ -54,6 +65,7 @@ class EnhanceSettings:
     max_attenuation_db: float | None = None
     amount: float = 1.0
     sample_rate: int | None = None
+    gain_db: float = 0.0
     overwrite: bool = False
 
 
@@ -89,21 +101,27 @@ def enhance_file(
     settings: EnhanceSettings,
     *,
     on_progress: Callable[[float], object] | None = None,
-) -> None:
+) -> Clipped | None:
     """Enhance one file, block by block, in memory that doesn't depend on its length.
 
     The target gets the source's channels and duration, and its sample format where that can hold what is
     given back; it appears when it is complete, or not at all.
+
+    Returns
+    -------
+    Clipped or None
+        What is beyond full scale and did not fit the target's sample format: a peak that was cut off and is
+        given back may be.
 
     Raises
     ------
     AudioFileError
         If the source can't be read, or the target exists or can't be written.
     """
-    source, target = pair.source, pair.target
+    source, target, gain = pair.source, pair.target, gain_factor(settings.gain_db)
     with AudioReader(source) as reader:
         info = reader.info
-        output_rate = settings.sample_rate or tools.enhancer.sample_rate
+        output_rate = tools.enhancer.sample_rate if settings.sample_rate is None else settings.sample_rate
         stream = tools.enhancer.stream(
             info.sample_rate, info.channels, amount=settings.amount, output_rate=output_rate
         )
@@ -137,14 +155,15 @@ def enhance_file(
         ) as writer:
             try:
                 for block in reader.blocks(max(1, round(BLOCK_SECONDS * info.sample_rate))):
-                    writer.write(stream.process(block if first is None else first.process(block)))
+                    writer.write(gain * stream.process(block if first is None else first.process(block)))
                     if on_progress is not None:
                         on_progress(len(block) / info.sample_rate)
                 if first is not None:
-                    writer.write(stream.process(first.flush().reshape(-1, info.channels)))
-                writer.write(stream.flush())
+                    writer.write(gain * stream.process(first.flush().reshape(-1, info.channels)))
+                writer.write(gain * stream.flush())
             except SignalError as error:
                 raise AudioFileError(f"{source}: {error}") from error
+    return clipped_in(writer)
 
 
 def enhance_files(
@@ -183,6 +202,7 @@ def enhance_files(
     # Also when other processes do the work: what can't be used is said once, at once.
     tools = load_tools(settings, 1 if jobs > 1 else None)
     tools.enhancer.stream(48000, amount=settings.amount, output_rate=settings.sample_rate)
+    gain_factor(settings.gain_db)
     for folder in {pair.target.parent for pair in todo}:
         remove_left_parts(folder)
     with progress_bar(progress, todo) as bar:
@@ -201,7 +221,7 @@ def _enhance_pair(
     pair: FilePair,
     settings: EnhanceSettings,
     on_progress: Callable[[float], object] | None = None,
-) -> str | None:
+) -> Outcome:
     """As `outcome_of`."""
     return outcome_of(pair, lambda: enhance_file(tools, pair, settings, on_progress=on_progress))
 
@@ -212,5 +232,5 @@ def _worker_tools(settings: EnhanceSettings) -> Tools:
     return load_tools(settings, 1)
 
 
-def _enhance_in_worker(settings: EnhanceSettings, pair: FilePair) -> str | None:
+def _enhance_in_worker(settings: EnhanceSettings, pair: FilePair) -> Outcome:
     return _enhance_pair(_worker_tools(settings), pair, settings)

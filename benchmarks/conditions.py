@@ -32,7 +32,7 @@ from audenoise.metrics import estoi, pesq_wideband, si_sdr_db
 from audenoise.mixing import loop_to_length, mix_at_snr
 from audenoise.workers import map_in_processes
 
-GAINS_DB = (-40, -30, -20, -10, 10)
+GAINS_DB = (-40, -30, -20, -10, 10, 20)
 COLUMNS = {"pesq": ("WB-PESQ", 1, 2), "estoi": ("ESTOI %", 100, 1), "si_sdr_db": ("SI-SDR dB", 1, 1)}
 BABBLE_VOICES = 6
 PAUSE_DB, PAUSE_S = -40.0, 0.1

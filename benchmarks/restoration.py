@@ -8,8 +8,8 @@ higher rate than a recording has is left out for it. Short recordings of one fol
 --seconds. Rows of each table: the recording as it came (stretched to the reference's rate by straight lines
 between samples), resampled properly, through the denoiser, and, with --model, through the enhancer with and
 without the denoiser before it. Words are those that a recogniser hears in the undamaged speech, and the
-errors against them; `pip install pocketsphinx` brings one with an English model, or name a command by
---words 'COMMAND {}'. Prints Markdown. Needs audenoise[metrics].
+errors against them; pocketsphinx (in audenoise[benchmarks]) is one with an English model, or name a command
+by --words 'COMMAND {}'. Prints Markdown. Needs audenoise[metrics].
 """
 
 import argparse
@@ -194,9 +194,11 @@ def targets(found: dict[str, dict[str, Scores]]) -> list[tuple[str, bool]]:
     def judge(text: str, value: float, met: bool) -> None:
         lines.append((f"{text}: {value:.2f}", bool(met)))
 
+    # What `audenoise enhance` does, and what it does with --no-denoise.
     for name in ("8 → 16 kHz", "16 → 48 kHz"):
-        if "lsd" in (row := found.get(name, {}).get(ENHANCED, {})):
-            judge(f"{name}, LSD at most 1.0", row["lsd"], row["lsd"] <= 1.0)
+        for system in (BOTH, ENHANCED):
+            if "lsd" in (row := found.get(name, {}).get(system, {})):
+                judge(f"{name}, {system}: LSD at most 1.0", row["lsd"], row["lsd"] <= 1.0)
     for name in ("telephone", "clipped, 5 %"):
         rows = found.get(name, {})
         if BOTH in rows and all("dnsmos" in rows[each] for each in (BOTH, DENOISED)):
@@ -205,8 +207,9 @@ def targets(found: dict[str, dict[str, Scores]]) -> list[tuple[str, bool]]:
             if all("estoi" in rows[each] for each in (BOTH, RESAMPLED)):
                 lost = rows[BOTH]["estoi"] - rows[RESAMPLED]["estoi"]
                 judge(f"{name}, ESTOI over the input's, at least 0", lost, lost >= 0)
-    if "pesq_wb" in (row := found.get("none", {}).get(ENHANCED, {})):
-        judge("undamaged speech, WB-PESQ at least 4.0", row["pesq_wb"], row["pesq_wb"] >= 4.0)
+    for system in (BOTH, ENHANCED):
+        if "pesq_wb" in (row := found.get("none", {}).get(system, {})):
+            judge(f"undamaged speech, {system}: WB-PESQ at least 4.0", row["pesq_wb"], row["pesq_wb"] >= 4.0)
     for name, rows in found.items():
         if "word_errors" in rows.get(BOTH, {}):
             more = 100 * (rows[BOTH]["word_errors"] - rows[RESAMPLED]["word_errors"])

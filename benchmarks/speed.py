@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Speed, start-up time and memory of audenoise against others, as ratios within one run.
 
-    python benchmarks/speed.py [--model NAME] [--parts PARTS] [--markdown OUT] [--json OUT]
+    python benchmarks/speed.py [--model NAME] [--enhancer FOLDER] [--parts PARTS] [--markdown OUT]
 
 Each measurement runs in a process of its own, pinned to its cores, with as many threads as cores; the systems
 take turns, so that a change in the machine's load meets them all, and the best of the turns counts. Rows
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,16 @@ from efficiency import efficiency_table, profile_denoiser, sgemm_flops
 PARTS = ("throughput", "efficiency", "start", "memory")
 SYSTEMS = {
     "audenoise": "audenoise, `Denoiser.denoise`",
+    "enhancer": "audenoise, `Enhancer.enhance`",
+    "both": "audenoise, `Denoiser.denoise` and `Enhancer.enhance`",
     "rnnoise": "RNNoise, pyrnnoise with resampling to 48 kHz",
     "noisereduce": "noisereduce, defaults",
     "onnx": "the network alone, ONNX Runtime",
     "keras": "the network alone, Keras `predict`",
 }
+
+
+ENHANCER_TARGET = 20.0  # times real time, on two cores
 
 
 def make_signal(duration_s: float, sample_rate: int, seed: int = 0) -> np.ndarray:
@@ -59,6 +65,20 @@ def prepare_audenoise(audio: np.ndarray, sample_rate: int, model: str | None) ->
 
     denoiser = Denoiser.from_preset(model, threads=int(os.environ["OMP_NUM_THREADS"]))
     return lambda: denoiser.denoise(audio, sample_rate)
+
+
+def prepare_enhancer(
+    audio: np.ndarray, sample_rate: int, model: str | None, *, enhancer: str | None, denoise: bool
+) -> Callable[[], Any]:
+    from audenoise.denoiser import Denoiser
+    from audenoise.enhancer import Enhancer
+
+    threads = int(os.environ["OMP_NUM_THREADS"])
+    second = Enhancer.from_preset(enhancer, threads=threads)
+    if not denoise:
+        return lambda: second.enhance(audio, sample_rate)
+    first = Denoiser.from_preset(model, threads=threads)
+    return lambda: second.enhance(first.denoise(audio, sample_rate), sample_rate)
 
 
 def prepare_rnnoise(audio: np.ndarray, sample_rate: int, _: str | None) -> Callable[[], Any]:
@@ -126,14 +146,20 @@ PREPARE = {
 }
 
 
-def measure(system: str, sample_rate: int, duration_s: float, model: str | None) -> dict[str, Any]:
+def measure(
+    system: str, sample_rate: int, duration_s: float, *, model: str | None, enhancer: str | None
+) -> dict[str, Any]:
     """In the child process: seconds for one pass, after a short one that warms up."""
     if system == "peak":
         return {"flops": sgemm_flops()}
     if system == "profile":
         return profile_denoiser(make_signal(duration_s, sample_rate), sample_rate, model)
-    PREPARE[system](make_signal(1.0, sample_rate), sample_rate, model)()
-    run = PREPARE[system](make_signal(duration_s, sample_rate), sample_rate, model)
+    prepare = PREPARE | {
+        name: partial(prepare_enhancer, enhancer=enhancer, denoise=name == "both")
+        for name in ("enhancer", "both")
+    }
+    prepare[system](make_signal(1.0, sample_rate), sample_rate, model)()
+    run = prepare[system](make_signal(duration_s, sample_rate), sample_rate, model)
     if system == "keras":
         run()  # the first pass of a new length is traced
     start, busy = time.perf_counter(), time.process_time()
@@ -159,6 +185,7 @@ def measure_apart(
         "--duration",
         str(arguments.duration),
         *(["--model", arguments.model] if arguments.model else []),
+        *(["--enhancer", arguments.enhancer] if arguments.enhancer else []),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -243,7 +270,20 @@ def throughput_table(result: dict[str, Any], systems: list[str]) -> str:
         if system not in result["failures"]:
             lines.append(f"| {SYSTEMS[system]} | " + " | ".join(cells) + " |")
     lines += [f"\nNot measured: {system}: {why}" for system, why in result["failures"].items()]
+    if reached := enhancer_targets(speeds):
+        lines += ["", *(f"- {line} ({'met' if met else 'NOT met'})" for line, met in reached)]
     return "\n".join(lines)
+
+
+def enhancer_targets(speeds: dict[str, float]) -> list[tuple[str, bool]]:
+    """Whether an enhancer is fast enough, with and without the denoiser; nothing without two cores."""
+    lines: list[tuple[str, bool]] = []
+    for system in ("enhancer", "both"):
+        own = [speed for key, speed in speeds.items() if key.startswith(system) and key.endswith(" 2 cores")]
+        if own:
+            text = f"{SYSTEMS[system]}: at least {ENHANCER_TARGET:g} times real time on two cores"
+            lines.append((f"{text}: {min(own):.1f}", min(own) >= ENHANCER_TARGET))
+    return lines
 
 
 def run_timed(command: list[str]) -> tuple[float, float]:
@@ -342,6 +382,7 @@ def memory_table(result: dict[str, Any]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model", help="published model (default: the standard one)")
+    parser.add_argument("--enhancer", metavar="FOLDER", help="enhancer (default: the bundled one)")
     parser.add_argument("--systems", default=",".join(SYSTEMS), help=", ".join(SYSTEMS))
     parser.add_argument("--parts", default=",".join(PARTS), help=f"which of {', '.join(PARTS)}")
     parser.add_argument("--duration", type=float, default=60.0, help="seconds of audio for the throughput")
@@ -360,7 +401,14 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=16_000, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps(measure(arguments.measure, arguments.rate, arguments.duration, arguments.model)))
+        measured = measure(
+            arguments.measure,
+            arguments.rate,
+            arguments.duration,
+            model=arguments.model,
+            enhancer=arguments.enhancer,
+        )
+        print(json.dumps(measured))
         return 0
     systems, parts = arguments.systems.split(","), arguments.parts.split(",")
     unknown = [*(set(systems) - set(SYSTEMS)), *(set(parts) - set(PARTS))]

@@ -110,7 +110,8 @@ def main(out: Path, options: dict[str, Any]) -> None:
     """A chief, a worker or a whole search as a process, with lines on stdout."""
     from audenoise.addresses import Address
     from audenoise.errors import AudenoiseError
-    from audenoise.tuning.search import Role, search
+    from audenoise.tuning.roles import Role
+    from audenoise.tuning.search import search
 
     role = dict(options.pop("role", {}))
     if "address" in role:

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import onnxruntime
 import pytest
 from architecture_specs import SPECS
+from enhancer_specs import tiny
 
 from audenoise.architectures import build_network
+from audenoise.architectures.enhancer import build_generator, generator_macs_per_second
 from audenoise.architectures.summary import (
     build_checked,
     context_frames,
@@ -19,11 +22,13 @@ from audenoise.architectures.summary import (
     layer_macs,
     macs_per_second,
 )
+from audenoise.cli import main
 from audenoise.errors import ModelError, SpecError
 from audenoise.layers import to_numpy
 from audenoise.onnx_export import to_onnx
 from audenoise.publishing import parity_error
 from audenoise.specs import RECIPES, ModelSpec, load_recipe, parse_spec
+from audenoise.specs.enhancer import dump_enhancer_spec
 
 RECIPE_NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 NAMES = [*SPECS, *RECIPE_NAMES]
@@ -238,6 +243,33 @@ def test_costs_are_those_counted_by_hand(tmp_path: Path) -> None:
     assert f"{sum(count for count, _ in HAND_LAYERS.values()):,}" in text
     assert f"{sum(macs.values()) / 1e6:.1f} M" in text
     assert "causal, latency 4 ms" in text
+
+
+def test_an_enhancers_spec_is_described_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(dump_enhancer_spec(tiny(auxiliary={"pitch": 0.1, "residual": 0})))
+    assert main(["models", "show", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    generator = build_generator(tiny(auxiliary={"pitch": 0.1, "residual": 0}))
+    cells = {line.split()[0]: re.split(r" {2,}", line) for line in lines[1:-2]}
+    # 250 frames a second of 65 bins, 12 bands and 12 channels.
+    assert cells["block1_frames"][1:] == ["frames × 1 × 12", "48", f"{250 * 3 * 12 / 1e6:.1f} M"]
+    assert cells["mask"][1:] == ["frames × 1 × 130", f"{13 * 130:,}", f"{250 * 12 * 130 / 1e6:.1f} M"]
+    assert cells["mel_in"][-1] == f"{250 * 3 * 65 * 12 / 1e6:.1f} M"
+    assert cells["pitch_head"][-1] == "0.0 M"
+    assert "residual_head" not in cells
+    macs = generator_macs_per_second(generator, tiny())
+    assert cells["total"][1:] == [f"{generator.count_params():,}", f"{macs / 1e6:.1f} M"]
+    assert lines[-1] == "tiny: 8000 Hz, window 128 samples, hop 32, not causal, context 3 frames on each side"
+    path.write_text("kind: enhancer\ngenerator: {channels: 0}\n")
+    assert main(["models", "show", str(path)]) == 1
+    assert f"{path}: generator.channels: must be at least 1" in capsys.readouterr().err
+    coarse = tiny(
+        sample_rate=96000, stft={"n_fft": 512, "hop_length": 128}, mel={"bands": 60}, training={"crop_s": 1}
+    )
+    path.write_text(dump_enhancer_spec(coarse))
+    assert main(["models", "show", str(path)]) == 1
+    assert f"{path}: mel.bands: n_mels=60 is too many" in capsys.readouterr().err
 
 
 def test_costs_of_strides_over_frames_count_the_frames() -> None:

@@ -1,5 +1,6 @@
 """The command build-dataset."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,21 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert build(corpus, tmp_path / "set", *options) == 1
     assert message in error_of(capsys)
     assert not (tmp_path / "set").exists()
+
+
+def test_the_hours_that_there_is_noise_for_are_named_and_can_be_had(
+    corpus: Path, tmp_path: Path, capsys
+) -> None:
+    assert build(corpus, tmp_path / "set", "--hours", "5", "-q") == 1
+    message = error_of(capsys)
+    found = re.search(r"need as many different noises, .* ask for at most ([\d.]+) hours", message)
+    assert found, message
+    hours = float(found[1])
+    assert build(corpus, tmp_path / "more", "--hours", str(hours * 2), "-q") == 1
+    assert f"at most {found[1]} hours" in error_of(capsys)
+    assert build(corpus, tmp_path / "set", "--hours", found[1], "-q") == 0
+    info = DatasetInfo.read(tmp_path / "set")
+    assert sum(side.hours for side in info.sides.values()) == pytest.approx(hours, rel=0.1)
 
 
 @pytest.mark.parametrize(

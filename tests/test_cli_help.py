@@ -67,6 +67,19 @@ def test_help_has_an_example_units_and_defaults(name: str) -> None:
     assert missing_in_help(name, COMMANDS[name]) == []
 
 
+@pytest.mark.parametrize("name", ["train-enhancer", "pretrain"])
+def test_what_has_no_option_for_precision_and_devices_says_what_it_uses(name: str) -> None:
+    command = COMMANDS[f"audenoise {name}"]
+    options = {each for option in command.params for each in option.opts}
+    stated = "one device, in float32" in " ".join((command.help or "").split())
+    assert stated is not bool(options & {"--precision", "--devices"})
+
+
+def test_the_help_of_amount_says_what_0_leaves_with_and_without_the_denoiser() -> None:
+    (amount,) = (each for each in COMMANDS["audenoise enhance"].params if each.name == "amount")
+    assert "0 leaves the denoised one, with --no-denoise the recording" in getattr(amount, "help", "")
+
+
 def test_what_is_missing_in_help_is_found() -> None:
     @click.command()
     @click.option("--min-duration", type=float, help="Shorter ones are left out.")

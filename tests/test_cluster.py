@@ -133,13 +133,13 @@ def tree(folder: Path) -> dict[str, str]:
 # What the machines import from here.
 
 
-def denoise_or_die(settings: Any, pair: Any) -> str | None:
+def denoise_or_die(settings: Any, pair: Any) -> batch.Outcome:
     if pair.source.name == "3.wav":
         os._exit(9)
     return batch._denoise_pair_in_worker(settings, pair)
 
 
-def denoise_slowly(settings: Any, pair: Any) -> str | None:
+def denoise_slowly(settings: Any, pair: Any) -> batch.Outcome:
     time.sleep(0.5)
     return batch._denoise_pair_in_worker(settings, pair)
 

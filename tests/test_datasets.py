@@ -472,9 +472,13 @@ def parallel(tmp_path: Path) -> Path:
 
 
 def test_pairs_become_a_dataset(parallel: Path) -> None:
+    (parallel / "vb/log_testset.txt").write_text("p222_002 bus 5\nnonsense\np222_005 cafe 5\n")
     info = build_dataset(parallel / "out", Inputs(pairs=parallel / "vb"), SPEC, jobs=2)
     assert {row["speaker"] for row in info.rows("train")} == {"vctk-p220", "vctk-p221"}
     assert {row["speaker"] for row in info.rows("test")} == {"vctk-p222"}
+    assert info.sides["test"].labels.keys() >= {"bus", "cafe"}
+    assert {row["label"] for row in info.rows("test")} == {"bus", "cafe", ""}
+    assert [(Path(path).name, reason[:6]) for path, reason in info.skipped] == [("log_testset.txt", "line 2")]
     for side in ("train", "test"):
         for row, (noisy, clean) in zip(info.rows(side), load_vectors(parallel / "out", side), strict=True):
             start = round(float(row["clean_offset_s"]) * RATE)
@@ -638,6 +642,18 @@ def test_saving_wants_pairs_and_a_free_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no saved dataset"):
         load_dataset(tmp_path / "b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
+
+
+def test_what_is_saved_alone_is_told_from_a_dataset(tmp_path: Path, built: Path) -> None:
+    spectrum = np.ones((3, 5), np.complex64)
+    save_dataset([(spectrum, spectrum)], tmp_path / "alone")
+    with pytest.raises(DataError, match=r"alone: holds spectrograms alone, .*build-dataset, .*load_dataset"):
+        DatasetInfo.read(tmp_path / "alone")
+    with pytest.raises(DataError, match=f"train: is one side of a dataset; name the whole one, {built}$"):
+        DatasetInfo.read(built / "train")
+    sides = f"{built / 'train'} or {built / 'test'}"
+    with pytest.raises(DataError, match=f"is a whole dataset; load {sides}, or a side with"):
+        load_dataset(built)
 
 
 def test_pairs_to_vectors(parallel: Path) -> None:

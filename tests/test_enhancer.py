@@ -2,22 +2,25 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import soundfile
 from enhancer_specs import RATE, tiny
-from model_folders import gain_model
+from model_folders import gain_enhancer, gain_model
 from recordings import hiss, voice
 
 from audenoise.architectures.enhancer import build_generator
 from audenoise.audio import read_audio, resample
 from audenoise.cli import main
 from audenoise.enhancer import Enhancer, frame_features
+from audenoise.enhancer_batch import EnhanceSettings, enhance_file, load_tools
 from audenoise.enhancing.publishing import publish_enhancer
 from audenoise.enhancing.runs import prepare_enhancer_run
 from audenoise.errors import ModelError, SignalError
+from audenoise.file_plan import FilePair
 from audenoise.half_weights import round_to_half
 from audenoise.layers import SpectralTransform, ops, to_numpy
 from audenoise.presets import load_preset
@@ -118,10 +121,19 @@ def test_what_cannot_be_enhanced_is_one_line(enhancer: Enhancer, published, tmp_
     ):
         with pytest.raises(SignalError, match=message):
             enhancer.enhance(audio, RATE)
-    with pytest.raises(SignalError, match="amount must be from 0 to 1"):
-        enhancer.enhance(np.zeros(9, np.float32), RATE, amount=2)
-    with pytest.raises(SignalError, match="output_rate must be a whole number"):
-        enhancer.enhance(np.zeros(9, np.float32), RATE, output_rate=10)
+    parameters: dict[str, list[Any]] = {
+        "amount": [2, -0.1, float("nan"), "half", None],
+        "output_rate": [0, 10, 8000.5, float("nan"), "8000"],
+    }
+    for name, values in parameters.items():
+        for value in values:
+            with pytest.raises(SignalError, match=rf"{name} must be a .*Received: {value!r}$"):
+                enhancer.enhance(np.zeros(9, np.float32), RATE, **{name: value})
+    for rate in ("8000", None, 0):
+        with pytest.raises(SignalError, match=r"^sample_rate must be a whole number"):
+            enhancer.enhance(np.zeros(9, np.float32), rate)  # pyright: ignore[reportArgumentType]
+    scalars: dict[str, Any] = {"sample_rate": np.int64(RATE), "amount": np.float32(0.5)}
+    assert enhancer.enhance(np.zeros(9, np.float32), **scalars).size == 9
     gain_model(tmp_path / "denoiser")
     with pytest.raises(ModelError, match="is no enhancer's; use `audenoise predict`"):
         Enhancer.from_preset(tmp_path / "denoiser")
@@ -150,6 +162,31 @@ def test_files_keep_their_names_channels_and_duration(published, tmp_path: Path,
     (source / "broken.wav").unlink()
     assert main(command) == 0
     assert "kept existing" in capsys.readouterr().err
+
+
+def test_peaks_that_come_back_are_told_of_and_fit_with_a_gain(tmp_path: Path, capsys) -> None:
+    model = gain_enhancer(tmp_path / "model", 1.5)
+    source, target = tmp_path / "in.wav", tmp_path / "out.wav"
+    tone = 0.9 * np.sin(2 * np.pi * 300 * np.arange(24000) / 48000)
+    soundfile.write(source, np.stack([tone, 0.1 * tone], axis=1), 48000)
+    command = ["enhance", str(source), "-o", str(target), "--model", str(model.folder), "--no-denoise"]
+    assert main([*command, "--amount", "0"]) == 0
+    assert capsys.readouterr().err == ""  # as the recording is, it fits
+    assert main([*command, "--overwrite"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "samples in " in line
+    assert "up to 2.6 dB over full scale; --gain-db -2.7 --overwrite" in line
+    assert main([*command, "--overwrite", "--gain-db", "-2.7"]) == 0
+    assert capsys.readouterr().err == ""
+    made, _ = read_audio(target)
+    expected = 1.5 * 10 ** (-2.7 / 20) * np.stack([tone, 0.1 * tone], axis=1)
+    np.testing.assert_allclose(made[600:-600], expected[600:-600], atol=1e-3)
+    # Beside the command: what was clipped comes back from a single file.
+    settings = EnhanceSettings(model=model.folder, denoise=False, overwrite=True)
+    clipped = enhance_file(load_tools(settings), FilePair(source, target), settings)
+    assert clipped is not None
+    assert clipped.target == target
+    assert clipped.peak == pytest.approx(1.35, rel=1e-2)
 
 
 def test_a_recording_is_denoised_first_and_comes_out_at_the_rate_that_is_asked_for(

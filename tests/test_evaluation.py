@@ -3,13 +3,15 @@
 import csv
 import json
 import math
+import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
-from model_folders import gain_model
+from model_folders import gain_enhancer, gain_model
 from recordings import hiss, voice
 from scipy import stats
 
@@ -23,6 +25,7 @@ from audenoise.evaluation import (
     PairInfo,
     SystemScores,
     apply_labels,
+    console_report,
     evaluate,
     file_rows,
     find_pairs,
@@ -395,6 +398,27 @@ def test_other_packages_are_run_where_they_are_installed(folders, name):
         assert result.system(name).delay_s == pytest.approx(0.02, abs=0.001)
 
 
+def test_an_enhancer_is_refused_at_once(folders, tmp_path, capsys):
+    gain_enhancer(tmp_path / "loud", 1.0)
+    out = tmp_path / "r.json"
+    command = ["evaluate", *map(str, folders), "--model", str(tmp_path / "loud"), "--json", str(out)]
+    assert main(command) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.search(
+        r"error: .*loud: is an enhancer's; run `audenoise enhance`.*--denoised \w+=DIR$", printed.err
+    )
+    assert not out.exists()
+
+
+def test_the_log_spectral_distance_is_explained_only_where_it_is_shown():
+    result = made_up([0.0, 10.0], [0.0, 1.0], ["hum", "fan"])
+    without = replace(result, metrics=("si_sdr_db",))
+    for write in (console_report, markdown_report):
+        assert "LSD is the log-spectral distance" in write(result)
+        assert "LSD" not in write(without)
+
+
 def test_command_writes_all_reports_and_they_agree(folders, tmp_path, capsys):
     table = tmp_path / "labels.csv"
     table.write_text("name,snr_db,label\na,20,hum\nb,10,fan\nsub/c,0,fan\n")
@@ -428,6 +452,10 @@ def test_command_writes_all_reports_and_they_agree(folders, tmp_path, capsys):
         *("quality_by_snr.png", "spread_by_snr.png", "gain_by_class.png"),
         *("best_audenoise_same.png", "worst_audenoise_same.png"),
     }
+    lsd = f"{wiener['mean']['lsd']:.2f}"  # in the unit of the files everywhere
+    assert re.search(rf"^wiener .* {lsd}( ±|  )", printed, re.MULTILINE)
+    assert re.search(rf"^\| wiener .* {lsd} ", outputs[2].read_text(), re.MULTILINE)
+    assert "LSD is the log-spectral distance in units of log10" in printed
     assert Evaluation.read(outputs[0]).to_dict() == content
     from audenoise.publishing import scores_of as published
 
@@ -547,7 +575,7 @@ def test_pictures_show_the_means(tmp_path):
     np.testing.assert_allclose(
         np.asarray(panel.get_lines()[3].get_ydata()), expected
     )  # a line and two caps per system
-    assert figure.axes[1].get_ylabel() == "LSD, dB (less is better)"
+    assert figure.axes[1].get_ylabel() == "LSD (less is better)"
     spread = pictures.plot_spread(result).axes[0]
     median = np.median(result.noisy.values("si_sdr_db", result.by_snr()["0 dB"]))
     assert any(np.allclose(line.get_ydata(), median) for line in spread.get_lines())

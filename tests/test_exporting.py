@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,7 +17,7 @@ import onnxruntime
 import pytest
 import soundfile
 from architecture_specs import SPECS
-from model_folders import context_model, gain_model, pair_model, recurrent_model
+from model_folders import context_model, gain_enhancer, gain_model, pair_model, recurrent_model
 
 from audenoise.architectures.summary import build_checked, context_frames
 from audenoise.cli import main
@@ -318,6 +319,57 @@ def test_the_page_is_whole_and_its_scripts_parse(tmp_path: Path) -> None:
         subprocess.run([node, "--check", str(tmp_path / "page.js")], check=True, capture_output=True)
 
 
+_STUB = """
+const settings = JSON.parse(require("fs").readFileSync(process.argv[2]));
+const names = Object.keys(settings.states), delay = settings.delay_samples;
+class Tensor { constructor(type, data, dims) { Object.assign(this, { type, data, dims }); } }
+let past = new Float32Array(delay), calls = 0;
+// In place of ONNX Runtime: gives back the audio as late as a graph does, and counts in the states.
+const session = { run: async feeds => {
+  const { data, dims } = feeds.audio, joined = new Float32Array(delay + data.length), results = {};
+  if (dims.join() !== `1,${data.length}` || data.length % settings.hop_length) throw new Error("audio");
+  for (const name of names) {
+    const { data: state, dims: shape } = feeds[name + "_in"];
+    if (shape.join() !== [1, ...settings.states[name]].join()) throw new Error("shape of " + name);
+    if (state.some(value => value !== calls)) throw new Error("state of " + name);
+    results[name + "_out"] = new Tensor("float32", state.map(value => value + 1), shape);
+  }
+  calls += 1;
+  joined.set(past); joined.set(data, delay);
+  past = joined.slice(data.length);
+  results.denoised = { data: joined.slice(0, data.length) };
+  return results;
+} };
+const shares = [];
+(async () => {
+  for (const length of [50001, 1, settings.hop_length]) {
+    past = new Float32Array(delay); calls = 0;
+    const audio = Float32Array.from({ length }, (_, i) => Math.sin(i));
+    const out = await denoise({ Tensor }, session, settings, audio, share => shares.push(share));
+    if (out.length !== length || out.some((value, i) => value !== audio[i])) throw new Error("of " + length);
+    if (shares.pop() !== 1) throw new Error("progress");
+    if (length === 50001) console.log(calls, names.length);
+  }
+})();
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js")
+@pytest.mark.parametrize(("make", "calls"), [(recurrent_model, 4), (context_model, 1)])
+def test_the_page_s_function_keeps_states_length_and_delay(
+    make: Callable[[Path], Preset], calls: int, tmp_path: Path
+) -> None:
+    folder = export_model(make(tmp_path / "model").folder, tmp_path / "out", format="onnx").folder
+    page = _Scripts((folder / "denoise.html").read_text(encoding="utf-8"))
+    (function,) = (script for script in page.scripts if "async function denoise(" in script)
+    (tmp_path / "run.js").write_text(function + _STUB, encoding="utf-8")
+    run = ["node", str(tmp_path / "run.js"), str(folder / "settings.json")]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    n_states = len(json.loads((folder / "settings.json").read_text())["states"])
+    assert done.stdout.split() == [str(calls), str(n_states)]
+
+
 # Refusals
 
 
@@ -343,6 +395,22 @@ def test_what_cannot_be_is_refused_and_nothing_is_left(
     with pytest.raises(ModelError, match=r"needs ai-edge-litert: pip install 'audenoise\[litert\]'"):
         export_model(preset.folder, tmp_path / "out", format="litert")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "model"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_enhancer_is_refused_before_any_framework_loads(
+    format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = gain_enhancer(tmp_path / "model", 0.5)
+    monkeypatch.setattr("audenoise.cli_export.load_keras", lambda: pytest.fail("loads Keras"))
+    arguments = ["export", str(preset.folder), "--format", format, "--out", str(tmp_path / "out")]
+    assert main(arguments) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is an enhancer, and only denoisers are exported; its model.onnx is the graph" in line
+    assert "spectrum (batch, frames, 257, 2) in, enhanced (batch, frames, 257, 2) out" in line
+    with pytest.raises(ModelError, match="is an enhancer"):
+        export_model(preset.folder, tmp_path / "out", format=format)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_a_graph_that_differs_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

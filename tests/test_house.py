@@ -376,11 +376,12 @@ def test_importing_the_package_loads_only_the_standard_library() -> None:
     assert after - before - sys.stdlib_module_names == {"audenoise"}
 
 
-def test_denoiser_comes_with_its_first_use() -> None:
+def test_the_two_classes_come_with_their_first_use() -> None:
     from audenoise.denoiser import Denoiser
+    from audenoise.enhancer import Enhancer
 
-    assert audenoise.Denoiser is Denoiser
-    assert "Denoiser" in dir(audenoise)
+    assert (audenoise.Denoiser, audenoise.Enhancer) == (Denoiser, Enhancer)
+    assert {"Denoiser", "Enhancer"} <= set(dir(audenoise))
     with pytest.raises(AttributeError, match="no attribute 'Denoizer'"):
         _ = audenoise.Denoizer
 

@@ -92,7 +92,7 @@ def test_a_stored_result_is_found():
 
 @pytest.mark.parametrize(
     ("name", "n_pictures", "n_players"),
-    [(NOTEBOOKS[0], 9, 16), (NOTEBOOKS[1], 3, 4), (NOTEBOOKS[2], 5, 12), (NOTEBOOKS[3], 6, 18)],
+    [(NOTEBOOKS[0], 9, 16), (NOTEBOOKS[1], 3, 4), (NOTEBOOKS[2], 5, 12), (NOTEBOOKS[3], 8, 46)],
 )
 def test_a_notebook_runs(name, n_pictures, n_players, tmp_path, monkeypatch):
     # What Jupyter and the notebook write stays here, and nothing is fetched.

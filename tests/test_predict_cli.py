@@ -129,6 +129,43 @@ def test_existing_results_are_kept_and_reported(
     assert sf.info("out.wav").frames == 4000
 
 
+def test_what_is_clipped_is_said_with_the_gain_that_avoids_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model_folders.gain_model(Path("twice"), 2.0)
+    swing = np.linspace(-0.75, 0.75, 4001)  # comes out with peaks of 1.5
+    n_over = int(np.count_nonzero(np.abs(2 * swing) > 1.0))
+    Path("in").mkdir()
+    for name in ("a.wav", "b.wav"):
+        sf.write(f"in/{name}", swing, 16000)
+    sf.write("in/float.wav", swing, 16000, subtype="FLOAT")
+    command = ["predict", "in", "-o", "out", "--model", "twice"]
+    assert main(command) == 0
+    told = re.findall("clipped.*", capsys.readouterr().err)
+    (line,) = told
+    found = re.match(r"clipped (\d+) samples in out/[ab]\.wav and in 1 more, up to 3\.5 dB over full", line)
+    assert found
+    assert int(found[1]) == pytest.approx(2 * n_over, abs=4)  # 16 bits, and the FFT
+    assert np.abs(sf.read("out/float.wav")[0]).max() == pytest.approx(1.5, rel=1e-3)
+    options = re.findall(r"--gain-db -?\d+\.\d --overwrite", line)[0].split()
+    assert main([*command, *options, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    gain = 10 ** (float(options[1]) / 20)
+    assert 0.97 < 1.5 * gain < 1
+    np.testing.assert_allclose(sf.read("out/a.wav")[0], 2 * gain * swing, atol=1e-3)
+    # What a gain of one's own makes too loud, the next one allows for.
+    assert main([*command, "--gain-db", "6", "--overwrite"]) == 0
+    assert "--gain-db -3.6 " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bad", ["nan", "61", "-61"])
+def test_a_gain_beyond_reason_is_refused(predict: Callable[..., int], tmp_path: Path, bad: str) -> None:
+    sf.write("in.wav", noise(400), 16000)
+    assert predict("in.wav", "-o", "out.wav", "--gain-db", bad) in (1, 2)
+    assert left_in(tmp_path) == ["in.wav"]
+
+
 def test_results_inside_the_input_are_not_denoised_again(predict: Callable[..., int], tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     sf.write("in/a.wav", noise(4000), 16000)

@@ -182,6 +182,10 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, folders: Path, capsys: pytest
     assert main(["report", str(tmp_path), "-o", str(tmp_path / "new.html")]) == 1
     assert "not a model folder" in capsys.readouterr().err
     run = run_folder(tmp_path / "run")
+    RunState().write(run)
+    (run / "log.csv").unlink()
+    assert main(["report", str(run), "-o", str(tmp_path / "new.html")]) == 1
+    assert "run: this run has not finished an epoch yet" in capsys.readouterr().err
     (run / "state.json").write_text("{")
     assert main(["report", str(run), "-o", str(tmp_path / "new.html")]) == 1
     assert "state.json: cannot be read" in capsys.readouterr().err

@@ -28,8 +28,9 @@ from audenoise.sources import (
 )
 from audenoise.sources.alignment import estimate_delay
 from audenoise.sources.excerpts import DecodedCache, length_at, read_excerpt
-from audenoise.sources.items import PEAK, Item, ItemMixer
+from audenoise.sources.items import PEAK, Item, ItemMixer, PairCutter
 from audenoise.sources.layouts import traits_of
+from audenoise.sources.pairs import Pair
 from audenoise.sources.planning import Slot, plan_side
 from audenoise.sources.requests import parse_probabilities, spec_from_options
 from audenoise.sources.settings import DEGRADATIONS, DatasetSpec, ItemMixing, make_spec, parse_range
@@ -219,6 +220,20 @@ def test_noise_classes_are_taken_and_left_out(tmp_path: Path) -> None:
         classes(exclude=("traffic",))
     with pytest.raises(DataError, match="no noise is left"):
         classes(exclude=("dog", "rain", "fan"))
+
+
+def test_noise_classes_by_path_below_the_folder(tmp_path: Path) -> None:
+    for i, name in enumerate(["dog/n.wav", "fan/n.wav", "rain/deep/n.wav"]):
+        write(tmp_path / name, hiss(0.1, 8000, seed=i), 8000)
+    table = tmp_path / "classes.csv"
+    table.write_text(
+        f"filename,category\ndog/n.wav,animal\n{tmp_path / 'fan/n.wav'},machine\nrain/deep/n.wav,weather\n"
+    )
+    found, _ = find_recordings([tmp_path / "dog", tmp_path], labels=LabelRule(table=table))
+    # The first is found below tmp_path/dog, where its path is n.wav.
+    assert [each.label for each in found] == ["dog", "machine", "weather"]
+    found, _ = find_recordings([tmp_path], labels=LabelRule(table=table))
+    assert [each.label for each in found] == ["animal", "machine", "weather"]
 
 
 # Splitting
@@ -412,6 +427,55 @@ def test_voicebank_and_dns_names_are_paired(tmp_path: Path) -> None:
     assert [(pair.clean.path.name, pair.side) for pair in pairs] == [("clean_fileid_7.wav", None)]
 
 
+def test_voicebank_logs_tell_class_and_snr(tmp_path: Path) -> None:
+    root = tmp_path / "vb"
+    for i, folder in enumerate(["trainset_28spk_wav_16k", "trainset_56spk_wav", "testset_wav"]):
+        for j in range(2):
+            speech = voice(1, RATE, seed=10 * i + j)
+            write(root / f"clean_{folder}/p22{i}_00{j}.wav", speech)
+            write(root / f"noisy_{folder}/p22{i}_00{j}.wav", noisy_of(speech, j))
+    (root / "log_trainset_28spk.txt").write_bytes(b"p220_000 cafe 10\r\n\r\nP220_001.wav ssn  2.5 dB\r\n")
+    (root / "log_trainset_56spk.txt").write_bytes(
+        b"\xff\xfe damaged\np221_000 bus\np221_000 babble -5\np221_000 tram 0\n"
+    )
+    (root / "logfiles").mkdir()
+    (root / "logfiles/log_testset.txt").write_text("p222_000 living 17.5\np220_000 other 3\n")
+    (root / "logfiles/log_readme.txt").write_text("name noise snr\n")
+    pairs, skipped = find_pairs(root)
+    told = {pair.noisy.path.stem: (pair.noisy.label, pair.snr_db) for pair in pairs}
+    assert told == {
+        "p220_000": ("cafe", 10.0),
+        "p220_001": ("ssn", 2.5),
+        "p221_000": ("babble", -5.0),
+        "p221_001": (None, None),
+        "p222_000": ("living", 17.5),
+        "p222_001": (None, None),
+    }
+    assert [(each.path.name, each.reason) for each in skipped] == [
+        (
+            "log_trainset_56spk.txt",
+            "line 1 (and 2 lines more) is no new name with a noise and an SNR",
+        )
+    ]
+    # Two folders by name; and a folder that doesn't say of which training set it is.
+    (root / "noisy_trainset_56spk_wav").rename(root / "noisy_trainset_wav")
+    pairs, _ = find_pairs(root / "noisy_trainset_wav", root / "clean_trainset_56spk_wav")
+    assert [pair.noisy.label for pair in pairs] == ["babble", None]
+
+
+def test_the_snr_of_a_log_stands_where_none_can_be_measured(tmp_path: Path) -> None:
+    speech = np.concatenate([voice(1, RATE, seed=1), np.zeros(RATE)])
+    clean, noisy = (
+        one(write(tmp_path / f"{name}.wav", audio))
+        for name, audio in (("clean", speech), ("noisy", speech + 0.1 * hiss(2, RATE, seed=2)))
+    )
+    cutter = PairCutter([Pair(noisy, clean, snr_db=2.5)], sample_rate=RATE)
+    rows = [cutter.make(Slot(0, i, 0, 1, i * RATE, RATE)) for i in range(2)]
+    measured, told = (each.row["snr_db"] for each in rows if isinstance(each, Item))
+    assert measured > 5
+    assert told == 2.5
+
+
 def test_pairs_in_a_table(tmp_path: Path) -> None:
     speech = voice(1, RATE, seed=5)
     write(tmp_path / "in/n.wav", noisy_of(speech, 3))
@@ -464,9 +528,19 @@ def test_options_make_a_spec() -> None:
             parse_probabilities([text])
 
 
+def test_a_number_is_a_range_of_its_own() -> None:
+    for mixing in ({"snr_db": 3}, {"noise_ratio": 0.4}, {"snr_db": np.float32(2.5), "level_dbfs": -20.0}):
+        ranges = {key: (value, value) for key, value in mixing.items()}
+        spec = make_spec(mixing=mixing)
+        assert spec == make_spec(mixing=ranges) == DatasetSpec.model_validate_json(spec.model_dump_json())
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"mixing": {"noise_ratio": 1.4}}, r"mixing\.noise_ratio\[0\]: must be at most 1"),
+        ({"mixing": {"snr_db": True}}, r"mixing\.snr_db: must be a list"),
+        ({"mixing": {"level_dbfs": 3}}, "must not exceed 0 dBFS"),
         ({"test_split": 1.0}, "test_split: must be less than 1"),
         ({"mixing": {"snr_db": (0, 5), "noise_ratio": (0, 1)}}, "not both"),
         ({"mixing": {"snr_db": (5, 0)}}, "lower end"),

@@ -145,7 +145,7 @@ def test_a_base_is_a_recipe_or_a_file_beside_the_space(tmp_path: Path):
     assert load_space(tmp_path / "space.yaml").base == parse_spec(BASE)
     assert parse_space({"base": "standard", "search": {"causal": [True]}}).base == load_recipe("standard")
     for text, message in (
-        ("base: gone\nsearch: {causal: [true]}", "gone: no such spec file"),
+        ("base: gone\nsearch: {causal: [true]}", r"\.yaml: base: gone: no such spec file"),
         ("base: 3\nsearch: {causal: [true]}", "base: must be a recipe's name"),
         ("bases: standard", "did you mean base"),
         ("- 1", "must be a dictionary"),

@@ -40,7 +40,8 @@ from audenoise.tuning.data import SearchData
 from audenoise.tuning.folder import held
 from audenoise.tuning.hypermodel import cost_of
 from audenoise.tuning.request import TrialRequest
-from audenoise.tuning.search import Role, find_role, search
+from audenoise.tuning.roles import Role, find_role
+from audenoise.tuning.search import search
 from audenoise.tuning.settings import make_oracle, planned
 from audenoise.tuning.trial_run import open_run, train_and_score
 from audenoise.tuning.trials import run_trial
@@ -522,6 +523,27 @@ def test_a_wrong_command_is_one_line(
     assert message in error
     assert "\n" not in error
     assert not (tmp_path / "x/search.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--role", "worker", "--oracle", "nowhere"], "--oracle nowhere: must be HOST:PORT"),
+        (["--role", "chief", "--oracle", "127.0.0.1:99999"], "must be HOST:PORT"),
+        (["--role", "chief", "--oracle", "192.0.2.1:5454"], "is not an address of this machine"),
+        (["--oracle", "127.0.0.1:5454"], "but no role: add --role chief, or --role worker"),
+    ],
+)
+def test_a_wrong_role_is_told_before_keras_is_loaded(
+    options: list[str], message: str, tmp_path: Path, capsys: Any, monkeypatch: Any
+):
+    def load() -> None:
+        raise AssertionError("Keras is loaded first")
+
+    monkeypatch.setattr("audenoise.cli_tuning.load_keras", load)
+    out = str(tmp_path / "x")
+    assert main(["tune", str(tmp_path), "--space", "network", "--out", out, *options]) == 1
+    assert message in capsys.readouterr().err
 
 
 # --- chief and workers --------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import keras
 
 from audenoise import layers as own
 from audenoise.architectures import build_network
+from audenoise.architectures.enhancer import build_generator, generator_macs_per_second
 from audenoise.errors import SpecError
 from audenoise.specs import (
     MAX_PARAMETERS,
@@ -21,6 +22,7 @@ from audenoise.specs import (
     StageSpec,
     load_spec,
 )
+from audenoise.specs.enhancer import EnhancerSpec
 
 BIDIRECTIONAL_CONTEXT_FRAMES = 128
 """A recurrence that runs backwards has no end to its context; two seconds at a hop of 16 ms change little."""
@@ -212,16 +214,67 @@ def _size(shape: tuple[int | None, ...]) -> str:
 
 
 def describe_spec(path: str | Path) -> str:
-    """A table of a spec's layers: output size, parameters, multiply-accumulates per second of audio.
+    """`describe` for a denoiser's spec in a file.
 
     Raises
     ------
     SpecError
         If the spec is not valid.
     """
-    spec = load_spec(path)
-    network = build_checked(spec, source=str(path))
+    return describe(load_spec(path), source=str(path))
+
+
+def describe(spec: ModelSpec | EnhancerSpec, *, source: str = "spec") -> str:
+    """A table of a spec's layers: output size, parameters, multiply-accumulates per second of audio.
+
+    Parameters
+    ----------
+    spec : ModelSpec or EnhancerSpec
+        Of an enhancer, the generator is described.
+    source : str
+        Named at the start of an error.
+
+    Raises
+    ------
+    SpecError
+        If the network can't be built.
+    """
+    if isinstance(spec, EnhancerSpec):
+        try:
+            generator = build_generator(spec)
+        except SpecError as error:
+            raise SpecError(f"{source}: {error}") from None
+        reach = f"not causal, context {spec.generator.reach_frames} frames on each side"
+        total = generator_macs_per_second(generator, spec)
+        return "\n".join([*_table(generator, _generator_macs(generator, spec), total), *_sizes(spec, reach)])
+    network = build_checked(spec, source=source)
     macs = layer_macs(network, spec)
+    if spec.causal:
+        reach = f"causal, latency {1e3 * spec.stft.window_samples / spec.sample_rate:.0f} ms"
+    else:
+        reach = f"not causal, context {context_frames(network, spec).right} frames on each side"
+    return "\n".join([*_table(network, macs, sum(macs.values())), *_sizes(spec, reach)])
+
+
+def _generator_macs(generator: keras.Model, spec: EnhancerSpec) -> dict[str, float]:
+    """`layer_macs` of an enhancer; with the bins' way to mel bands and back under the name of the former."""
+    frames_per_s = spec.sample_rate / spec.stft.hop_length
+    counted = {
+        layer.name: math.prod(layer.get_weights()[0].shape) * frames_per_s
+        for layer in generator.layers
+        if isinstance(layer, keras.layers.Dense | own.SpectralConv2D)
+        and layer.name not in ("pitch_head", "residual_head")  # dropped after training
+    }
+    counted["mel_in"] = generator_macs_per_second(generator, spec) - sum(counted.values())
+    return counted
+
+
+def _sizes(spec: ModelSpec | EnhancerSpec, reach: str) -> list[str]:
+    window, hop = spec.stft.window_samples, spec.stft.hop_length
+    return ["", f"{spec.name}: {spec.sample_rate} Hz, window {window} samples, hop {hop}, {reach}"]
+
+
+def _table(network: keras.Model, macs: dict[str, float], total: float) -> list[str]:
     lines = [f"{'layer':<24}{'output (frames × frequency × channels)':<42}{'parameters':>12}{'MAC/s':>12}"]
     for layer in network.layers:
         count = layer.count_params()
@@ -230,16 +283,4 @@ def describe_spec(path: str | Path) -> str:
             lines.append(
                 f"{layer.name:<24}{_size(layer.output.shape):<42}{count:>12,}{f'{cost / 1e6:.1f} M':>12}"
             )
-    stft = spec.stft
-    delay_ms = 1e3 * stft.window_samples / spec.sample_rate
-    lines += [
-        f"{'total':<66}{network.count_params():>12,}{f'{sum(macs.values()) / 1e6:.1f} M':>12}",
-        "",
-        f"{spec.name}: {spec.sample_rate} Hz, window {stft.window_samples} samples, hop {stft.hop_length}, "
-        + (
-            f"causal, latency {delay_ms:.0f} ms"
-            if spec.causal
-            else f"not causal, context {context_frames(network, spec).right} frames on each side"
-        ),
-    ]
-    return "\n".join(lines)
+    return [*lines, f"{'total':<66}{network.count_params():>12,}{f'{total / 1e6:.1f} M':>12}"]

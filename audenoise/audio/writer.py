@@ -58,6 +58,7 @@ _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 _VORBIS_MAX_RATE = 200_000  # libvorbis crashes at 250 kHz, and with more than 255 channels
 _WAV_MAX_BYTES = 2**32 - 2**16  # sizes in a WAV header have 32 bits; the rest is room for the header
+_ROUNDING = 2.0**-16  # half a step of 16 bits: what computing with a full-scale signal leaves of it
 _WRITE_BLOCK = 65_536  # libsndfile's Vorbis encoder keeps a whole write on the stack
 
 
@@ -192,7 +193,10 @@ class AudioWriter:
     n_written : int
         Samples per channel so far.
     n_clipped : int
-        Samples, over all channels, that were beyond ±1 and were clipped. Floating-point files aren't clipped.
+        Samples, over all channels, that were beyond ±1 by more than rounding and were clipped. Floating-point
+        files aren't clipped.
+    clipped_peak : float
+        Magnitude of the largest of them; 0 without any.
 
     Raises
     ------
@@ -233,6 +237,7 @@ class AudioWriter:
             self.format = "RF64"
         self._check_target()
         self.n_written = self.n_clipped = 0
+        self.clipped_peak = 0.0
         self._file: sf.SoundFile | None = None
         unique = secrets.token_hex(8)
         self._temporary = self.path.with_name(
@@ -324,8 +329,11 @@ class AudioWriter:
             raise SignalError(f"{shown(self.path)}: a sample to write is NaN or infinite.")
         if self.subtype in ("FLOAT", "DOUBLE"):
             return encoded
-        beyond = int(np.count_nonzero(np.abs(encoded) > 1.0))
-        self.n_clipped += beyond
+        peak = float(np.abs(encoded).max(initial=0.0))
+        beyond = peak > 1.0
+        if peak > 1.0 + _ROUNDING:
+            self.n_clipped += int(np.count_nonzero(np.abs(encoded) > 1.0 + _ROUNDING))
+            self.clipped_peak = max(self.clipped_peak, peak)
         bits = _INTEGER_BITS.get(self.subtype)
         if bits is None:
             return np.clip(encoded, -1.0, 1.0) if beyond else encoded

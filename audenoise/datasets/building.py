@@ -153,6 +153,8 @@ class _Build:
     def _plan(self, sides: dict[str, Side]) -> dict[str, SidePlan]:
         lengths = {name: side.lengths(self.spec.sample_rate) for name, side in sides.items()}
         total = sum(map(sum, lengths.values()))
+        # Hours are shared out by length of speech: the side with the fewest noises is the first to lack some.
+        fewest = min(len(side.noises) for side in sides.values())
         plans = {}
         for i, (name, side) in enumerate(sides.items()):
             share = sum(lengths[name]) / total
@@ -166,6 +168,7 @@ class _Build:
                 shard_mb=self.spec.shard_mb,
                 seed=(self.spec.seed, i),
                 what=name,
+                most_hours=fewest * total / self.spec.sample_rate / 3600,
             )
         return plans
 

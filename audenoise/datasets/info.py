@@ -16,6 +16,8 @@ from audenoise.errors import DataError
 INFO_FILE = "dataset.json"
 BUILDING = ".building"
 """Folder inside a dataset that is not finished."""
+_SAVED_BY_TENSORFLOW = ("dataset_spec.pb", "snapshot.metadata")
+"""Files in every folder of `tf.data.Dataset.save`."""
 FORMAT_VERSION = 1
 COLUMNS = (
     "item", "shard", "clean", "clean_offset_s", "noise", "noise_offset_s", "label", "speaker", "snr_db",
@@ -94,6 +96,20 @@ class _File(_Entry):
     skipped: tuple[_Skipped, ...] = ()
 
 
+def _no_dataset(folder: Path) -> str:
+    """What to do with a folder that isn't a built dataset."""
+    if not any((folder / name).is_file() for name in _SAVED_BY_TENSORFLOW):
+        return f"{folder}: is no dataset ({INFO_FILE} is missing); make one with build-dataset"
+    parent = folder.absolute().parent
+    if (parent / INFO_FILE).is_file():
+        return f"{folder}: is one side of a dataset; name the whole one, {parent}"
+    return (
+        f"{folder}: holds spectrograms alone, as save_dataset and tf.data.Dataset.save leave them "
+        f"({INFO_FILE}, which says what they are, is missing); make a dataset with build-dataset, or read "
+        "them in Python with load_dataset"
+    )
+
+
 @dataclass(frozen=True)
 class DatasetInfo:
     """A finished dataset.
@@ -134,7 +150,7 @@ class DatasetInfo:
                 raise DataError(
                     f"{folder}: this dataset is not finished; the same build-dataset command continues it"
                 )
-            raise DataError(f"{folder}: is no dataset ({INFO_FILE} is missing); make one with build-dataset")
+            raise DataError(_no_dataset(folder))
         try:
             data = json.loads(file.read_text(encoding="utf-8"))
         except OSError as error:

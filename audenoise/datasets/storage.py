@@ -20,7 +20,7 @@ from audenoise.keras_loading import load_tensorflow
 from audenoise.shards import index_shards
 from audenoise.sources.stored import SCALE, from_stored, to_stored
 
-from .info import DatasetInfo
+from .info import INFO_FILE, DatasetInfo
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -37,6 +37,10 @@ def stored_dataset(pairs: Callable[[], Iterator[SpectrogramPair]], bins: int) ->
 
 def save_dataset(spectrograms: Iterable[SpectrogramPair], path: str | os.PathLike[str]) -> None:
     """Save complex spectrogram pairs with `tf.data.Dataset.save`, in float16 (see this module's head).
+
+    The folder is for `load_dataset`. It does not say at which rate and with which STFT the spectrograms were
+    made, so `audenoise train`, `inspect` and `evaluate` can't take it: they want a dataset of
+    `build_dataset`.
 
     Parameters
     ----------
@@ -113,10 +117,14 @@ def load_dataset(path: str | os.PathLike[str], *, scale: float = SCALE) -> "tf.d
     Raises
     ------
     DataError
-        If there is no such dataset, or it holds something else.
+        If there is no such dataset, or it holds something else; a whole built dataset is refused by naming
+        its sides.
     """
-    tf = load_tensorflow()
     path = Path(path)
+    if (path / INFO_FILE).is_file():
+        sides = " or ".join(str(path / side) for side in DatasetInfo.read(path).sides)
+        raise DataError(f"{path}: is a whole dataset; load {sides}, or a side with load_spectrograms")
+    tf = load_tensorflow()
     try:
         # One shard after the other; by default several are read in turns.
         raw = tf.data.Dataset.load(str(path), reader_func=lambda shards: shards.flat_map(lambda shard: shard))

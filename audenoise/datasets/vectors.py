@@ -32,8 +32,8 @@ def folders_to_vectors(
     noise: str | os.PathLike[str],
     *,
     sample_rate: int = 16000,
-    snr_db: tuple[float, float] | None = None,
-    noise_ratio: tuple[float, float] | None = None,
+    snr_db: float | tuple[float, float] | None = None,
+    noise_ratio: float | tuple[float, float] | None = None,
     seed: int = 0,
     **options: Any,
 ) -> "tf.data.Dataset":
@@ -45,8 +45,8 @@ def folders_to_vectors(
         Folders, searched recursively; recordings may have any rate, channel count and format.
     sample_rate : int
         Of the result, in Hz.
-    snr_db, noise_ratio : tuple of float, optional
-        Range to draw from, one of the two; by default an SNR of -5 to 20 dB.
+    snr_db, noise_ratio : float or tuple of float, optional
+        A number, or a range to draw from; one of the two. By default an SNR of -5 to 20 dB.
     seed : int
         The same seed gives the same waveforms.
     **options

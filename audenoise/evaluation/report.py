@@ -20,7 +20,7 @@ class Column:
     Attributes
     ----------
     title : str
-        With its unit.
+        With its unit, if it has one.
     scale : float
         What the score is multiplied by.
     digits : int
@@ -40,11 +40,12 @@ COLUMNS = {
     "si_sdr_db": Column("SI-SDR dB"),
     "snr_gain_db": Column("SNR gain dB"),
     "snr_db": Column("SNR dB"),
-    "lsd": Column("LSD dB", 10.0, higher_is_better=False),
+    "lsd": Column("LSD", higher_is_better=False),
     "dnsmos_ovrl": Column("DNSMOS ovrl"),
     "dnsmos_sig": Column("sig"),
     "dnsmos_bak": Column("bak"),
 }
+LSD_NOTE = "LSD is the log-spectral distance in units of log10 of power (1 is 10 dB), less is better."
 MAIN_METRICS = ("pesq_wb", "estoi", "si_sdr_db", "snr_gain_db", "stoi", "lsd", "dnsmos_ovrl", "snr_db")
 """From the one that decides about better and worse on."""
 
@@ -124,7 +125,7 @@ def console_report(evaluation: Evaluation, *, edges_db: Sequence[float] = (), pe
 
 def markdown_report(evaluation: Evaluation, *, edges_db: Sequence[float] = ()) -> str:
     """The same for every metric and with intervals throughout, as Markdown."""
-    parts = [_EXPLANATION, markdown(overall_table(evaluation))]
+    parts = [_explanation(evaluation), markdown(overall_table(evaluation))]
     for heading, groups in (("SNR", evaluation.by_snr(edges_db)), ("Class of noise", evaluation.by_label())):
         if groups:
             parts.append(f"## {heading}")
@@ -132,15 +133,17 @@ def markdown_report(evaluation: Evaluation, *, edges_db: Sequence[float] = ()) -
     return "\n\n".join([*parts, *_remarks(evaluation, None)]) + "\n"
 
 
-_EXPLANATION = (
-    "Means over files ± half of the 95 % confidence interval (Student's t, from 5 files on; files count as "
-    "independent). LSD is the log-spectral distance, less is better."
-)
+def _explanation(evaluation: Evaluation) -> str:
+    text = (
+        "Means over files ± half of the 95 % confidence interval (Student's t, from 5 files on; files count "
+        "as independent)."
+    )
+    return f"{text} {LSD_NOTE}" if "lsd" in evaluation.metrics else text
 
 
 def _remarks(evaluation: Evaluation, longest: int | None) -> Iterator[str]:
     if longest is not None:
-        yield _EXPLANATION
+        yield _explanation(evaluation)
     if evaluation.notes:
         yield "Notes:\n\n" + "\n".join(f"- {note}" for note in evaluation.notes)
     failures = [

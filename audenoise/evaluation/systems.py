@@ -12,7 +12,7 @@ from audenoise.array_types import MultichannelAudio
 from audenoise.audio import resample
 from audenoise.baselines import spectral_subtraction, wiener_filter
 from audenoise.denoiser import Denoiser
-from audenoise.errors import AudenoiseError, DataError, SignalError, brief
+from audenoise.errors import AudenoiseError, DataError, ModelError, SignalError, brief
 from audenoise.presets import load_preset
 
 from .pairs import files_by_stem
@@ -159,9 +159,14 @@ def model_system(model: str | Path | None = None, *, name: str | None = None) ->
     Raises
     ------
     ModelError
-        If it is missing or damaged.
+        If it is missing or damaged, or an enhancer's.
     """
     preset = load_preset(model)
+    if preset.is_enhancer:
+        raise ModelError(
+            f"{preset.folder}: is an enhancer's; run `audenoise enhance`, and score what it writes with "
+            f"--denoised {preset.name}=DIR"
+        )
     return System(name or f"audenoise {preset.name}", "model", str(preset.folder))
 
 

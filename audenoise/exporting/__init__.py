@@ -20,9 +20,9 @@ from audenoise.denoiser import Denoiser
 from audenoise.errors import ModelError
 from audenoise.exporting.checks import run_litert, run_onnx, run_saved_model
 from audenoise.exporting.transform import check_exportable, delay_samples
-from audenoise.presets import Preset, load_preset
+from audenoise.presets import GRAPH_FILE, Preset, load_preset
 
-__all__ = ["FORMATS", "Exported", "export_model"]
+__all__ = ["FORMATS", "Exported", "export_model", "load_exportable"]
 
 SETTINGS_FILE = "settings.json"
 _EXAMPLE_BLOCK_S = 1.0
@@ -95,19 +95,19 @@ def export_model(
     Raises
     ------
     ModelError
-        If the model is missing or damaged, the format is unknown or can't express it, a package is missing,
-        the folder exists, or the exported graph gives other audio than `Denoiser`.
+        If the model is missing, damaged or an enhancer, the format is unknown or can't express it, a package
+        is missing, the folder exists, or the exported graph gives other audio than `Denoiser`.
     """
     if format not in FORMATS:
         raise ModelError(f"format must be one of {', '.join(FORMATS)}. Received: {format}")
     if not 1 <= frames <= 1000:
         raise ModelError(f"frames must be from 1 to 1000. Received: {frames}")
     kind, target, tell = FORMATS[format], Path(target), report or (lambda line: None)
+    preset = load_exportable(model)
     _refuse_other_folder(target, overwrite=overwrite)
     if kind.needs and importlib.util.find_spec(kind.needs) is None:
         extra = "'audenoise[litert]'" if format == "litert" else kind.needs
         raise ModelError(f"--format {format} needs {kind.needs.replace('_', '-')}: pip install {extra}")
-    preset = load_preset(model)
     check_exportable(preset)
     partial = target.with_name(f".{target.name}.partial{os.getpid()}")
     try:
@@ -132,6 +132,38 @@ def export_model(
     if preset.phase != "network":
         tell(f"{preset.name}: predict finds a phase by Griffin-Lim; the exported graph keeps the noisy phase")
     return Exported(target, (kind.graph, SETTINGS_FILE, *kind.examples), difference)
+
+
+def load_exportable(model: str | os.PathLike[str] | None = None) -> Preset:
+    """Load a model as `load_preset` does, if it is one to export: no framework is needed to say so.
+
+    Raises
+    ------
+    ModelError
+        If the model is missing, damaged, or an enhancer, whose published graph is all there is: the line says
+        what that takes and gives.
+    """
+    preset = load_preset(model)
+    if not preset.is_enhancer:
+        return preset
+    import onnx
+
+    content = preset.read_file(GRAPH_FILE)
+    try:
+        graph = onnx.load_model_from_string(content).graph
+    except Exception as error:  # protobuf's errors have no name of onnx's
+        raise ModelError(f"{preset.folder}: {GRAPH_FILE} is no ONNX graph") from error
+    inputs = " and ".join(_shown(each) for each in graph.input)
+    outputs = " and ".join(_shown(each) for each in graph.output)
+    raise ModelError(
+        f"{preset.folder}: is an enhancer, and only denoisers are exported; its {GRAPH_FILE} is the graph "
+        f"for ONNX Runtime: {inputs} in, {outputs} out (float32 spectra at {preset.sample_rate} Hz)"
+    )
+
+
+def _shown(value: Any) -> str:
+    axes = (each.dim_param or str(each.dim_value) for each in value.type.tensor_type.shape.dim)
+    return f"{value.name} ({', '.join(axes)})"
 
 
 def _refuse_other_folder(target: Path, *, overwrite: bool) -> None:

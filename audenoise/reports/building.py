@@ -7,7 +7,7 @@ from audenoise.denoiser import Denoiser
 from audenoise.errors import DataError
 from audenoise.evaluation import Evaluation, Pair, SystemScores
 from audenoise.evaluation.pictures import plot_by_label, plot_by_snr
-from audenoise.evaluation.report import COLUMNS, group_table, main_metrics, overall_table
+from audenoise.evaluation.report import COLUMNS, LSD_NOTE, group_table, main_metrics, overall_table
 from audenoise.html_pages import escaped, fill_page
 from audenoise.plotting import training_curves_figure
 
@@ -76,7 +76,8 @@ def _facts(subject: Subject) -> str:
 
 
 def _scores(evaluation: Evaluation) -> Iterator[str]:
-    yield f"<h2>Scores</h2><p>{_EXPLANATION}</p>{_table(overall_table(evaluation))}"
+    about = f"{_EXPLANATION} {LSD_NOTE}" if "lsd" in evaluation.metrics else _EXPLANATION
+    yield f"<h2>Scores</h2><p>{about}</p>{_table(overall_table(evaluation))}"
     if evaluation.notes:
         yield "<ul>" + "".join(f"<li>{escaped(note)}</li>" for note in evaluation.notes) + "</ul>"
     yield "<h2>By SNR of the input</h2>" + _image(png(plot_by_snr(evaluation)), "Scores by SNR")
@@ -155,7 +156,4 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-_EXPLANATION = (
-    "Means over files ± half of the 95 % confidence interval (Student’s t, from 5 files on). LSD is the "
-    "log-spectral distance, less is better."
-)
+_EXPLANATION = "Means over files ± half of the 95 % confidence interval (Student’s t, from 5 files on)."

@@ -78,11 +78,13 @@ def run_subject(run: Path) -> Subject:
     TrainingError
         If its state is damaged.
     DataError
-        If its log is.
+        If its log is, or it has not finished an epoch.
     """
     from audenoise.run_folders import RunState
 
     state = RunState.read(run)
+    if state.epoch < 1:
+        raise DataError(f"{run}: this run has not finished an epoch yet; there is nothing to report on")
     facts = [
         ("epochs", str(state.epoch)),
         ("best epoch", str(state.best_epoch) if state.best_epoch else ""),

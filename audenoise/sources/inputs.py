@@ -103,7 +103,13 @@ class Side:
             name: tuple(_recording(each) for each in data[name]) for name in ("speech", "noises", "responses")
         }
         pairs = tuple(
-            Pair(_recording(each["noisy"]), _recording(each["clean"]), each["delay"], each["side"])
+            Pair(
+                _recording(each["noisy"]),
+                _recording(each["clean"]),
+                each["delay"],
+                each["side"],
+                each.get("snr_db"),
+            )
             for each in data["pairs"]
         )
         return cls(**lists, pairs=pairs)

@@ -110,7 +110,7 @@ class PairCutter:
             "noise_offset_s": round(slot.start / rate + pair.delay / pair.noisy.sample_rate, 6),
             "label": pair.noisy.label,
             "speaker": pair.clean.speaker,
-            "snr_db": round(20 * np.log10(speech / noise), 3) if speech > 0 and noise > 0 else None,
+            "snr_db": round(20 * np.log10(speech / noise), 3) if speech > 0 and noise > 0 else pair.snr_db,
             "noise_ratio": None,
         }
         levels = _Levels(peak(noisy), rms(clean))

@@ -36,12 +36,15 @@ class Pair:
         Samples at the noisy recording's rate that it lags the clean one; 0 if they are aligned.
     side : str or None
         "train" or "test", where the table or the folder's name says so.
+    snr_db : float or None
+        At which it is said to have been mixed; used where the SNR can't be measured.
     """
 
     noisy: Recording
     clean: Recording
     delay: int = 0
     side: str | None = None
+    snr_db: float | None = None
 
 
 def find_pairs(
@@ -64,6 +67,8 @@ def find_pairs(
         (train or test), `speaker` and `label`; or a folder with pairs of folders that are named alike but for
         "noisy" and "clean", such as VoiceBank+DEMAND's noisy_trainset_28spk_wav and clean_trainset_28spk_wav,
         where "test" in a folder's name makes it the test side; or, with `clean`, the folder of noisy files.
+        The class of noise is read from VoiceBank+DEMAND's logs (log_trainset_28spk.txt, log_testset.txt) if
+        they lie beside the folders, or in a folder logfiles there.
     clean : path-like, optional
         The folder of clean files, which are named as the noisy ones, or like DNS's ``fileid_7``.
     align : bool
@@ -80,7 +85,8 @@ def find_pairs(
         Sorted by the noisy path (in a table's order).
     skipped : list of Skipped
         Noisy files whose pair can't be used: a file is missing or damaged, lengths differ by more than 20 ms,
-        one is silent, they have nothing in common, or a delay (constant, or drifting).
+        one is silent, they have nothing in common, or a delay (constant, or drifting). Logs with lines that
+        can't be read.
 
     Raises
     ------
@@ -115,7 +121,7 @@ def find_pairs(
             continue
         trait = traits[each.clean]
         good = replace(good, speaker=each.speaker or trait.speaker, group=trait.group)
-        pairs.append(Pair(replace(noisy, label=each.label), good, side=each.side))
+        pairs.append(Pair(replace(noisy, label=each.label), good, side=each.side, snr_db=each.snr_db))
     if speakers is not None:
         roots = {pair.clean.path: Path(os.path.abspath(clean or source)) for pair in pairs}
         roots = {path: root if root in path.parents else path.parent for path, root in roots.items()}

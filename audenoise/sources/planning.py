@@ -1,5 +1,6 @@
 """Which items a side has: pieces of recordings, times mixtures, in shards. Drawn before anything is read."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -83,6 +84,7 @@ def plan_side(
     shard_mb: float,
     seed: Sequence[int],
     what: str,
+    most_hours: float | None = None,
 ) -> SidePlan:
     """Lay out a side.
 
@@ -103,6 +105,8 @@ def plan_side(
     seed : sequence of int
     what : str
         The side, in errors.
+    most_hours : float, optional
+        That there is noise for on all sides, in errors. Default: those of this side.
 
     Raises
     ------
@@ -116,9 +120,13 @@ def plan_side(
         counts = _counts_for(sizes[order], round(hours * 3600 * stored.sample_rate), mixtures, what, stored)
         counts = counts[np.argsort(order)]
     if noises is not None and counts.max() > noises:
+        fewer = "fewer mixtures"
+        if hours is not None:
+            own = noises * int(sizes.sum()) / stored.sample_rate / 3600
+            fewer = f"at most {_rounded_down(own if most_hours is None else most_hours)} hours"
         raise DataError(
             f"{what}: {counts.max()} mixtures of each recording need as many different noises, there are "
-            f"{noises}; add noise, or ask for fewer mixtures or hours"
+            f"{noises}; add noise, or ask for {fewer}"
         )
     pieces = -(-sizes // max(1, int(max_duration_s * stored.sample_rate)))
     repeats = (pieces * counts)[order]
@@ -135,6 +143,12 @@ def plan_side(
     edges = np.searchsorted(middle, np.arange(1, n_shards) * (total / n_shards))
     shards = np.unique([0, *edges, recording.size])
     return SidePlan(recording, piece, mixture, counts[recording], start, samples, shards, total)
+
+
+def _rounded_down(number: float) -> str:
+    """To three digits, so that what is offered can be had."""
+    unit = 10.0 ** (math.floor(math.log10(number)) - 2)
+    return f"{math.floor(number / unit * (1 + 1e-9)) * unit:.3g}"
 
 
 def _counts_for(

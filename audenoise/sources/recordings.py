@@ -204,7 +204,7 @@ def find_recordings(
     if speakers is not None:
         recordings = speakers.apply(recordings, places)
     if labels is not None:
-        recordings = labels.apply(recordings)
+        recordings = labels.apply(recordings, places)
     return recordings, skipped
 
 

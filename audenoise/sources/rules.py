@@ -106,11 +106,9 @@ def _below(path: Path, root: Path) -> str:
     return path.name if path == root else path.relative_to(root).as_posix()
 
 
-def by_file(table: Mapping[str, str], path: Path, root: Path | None = None) -> str | None:
+def by_file(table: Mapping[str, str], path: Path, root: Path) -> str | None:
     """What a table says about a file that it may name in several ways."""
-    names = [str(path), path.name, path.stem]
-    if root is not None:
-        names.insert(1, _below(path, root))
+    names = (str(path), _below(path, root), path.name, path.stem)
     return next((table[name] for name in names if name in table), None)
 
 
@@ -123,15 +121,16 @@ class LabelRule:
     include, exclude : tuple of str
         Classes; with none to include, all are.
     table : Path or None
-        CSV that says the class of each file, such as ESC-50's meta/esc50.csv.
+        CSV that says the class of each file, such as ESC-50's meta/esc50.csv. A file is named by its path
+        below the folder that was given, by its absolute path, or by its name.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     table: Path | None = None
 
-    def apply(self, recordings: Sequence["Recording"]) -> list["Recording"]:
-        """The recordings of the wanted classes.
+    def apply(self, recordings: Sequence["Recording"], roots: Mapping[Path, Path]) -> list["Recording"]:
+        """The recordings of the wanted classes; `roots` says below which folder each was found.
 
         Raises
         ------
@@ -141,7 +140,7 @@ class LabelRule:
         result = list(recordings)
         if self.table is not None:
             classes = read_classes(self.table)
-            named = [replace(each, label=by_file(classes, each.path)) for each in result]
+            named = [replace(each, label=by_file(classes, each.path, roots[each.path])) for each in result]
             if result and not any(each.label for each in named):
                 raise DataError(f"{self.table}: names none of the {len(result)} recordings of noise")
             result = [

@@ -1,9 +1,10 @@
 """Everything that decides what a dataset holds, checked before anything is read."""
 
 import re
+from numbers import Real
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from audenoise.crops import StoredStft
 from audenoise.errors import DataError
@@ -44,18 +45,27 @@ def parse_range(text: str, *, what: str) -> Range:
     return low, high
 
 
+def _twice(value: Any) -> Any:
+    return (value, value) if isinstance(value, Real) and not isinstance(value, bool) else value
+
+
+NumberOrRange = Annotated[Range, BeforeValidator(_twice)]
+"""Two numbers; a single one counts twice."""
+
+
 class ItemMixing(Strict):
     """How an item is mixed; with nothing given, a plain sum of speech and one noise.
 
+    A range is two numbers, or one that counts twice.
     `snr_db` (-5 to 20 by default) and `noise_ratio` exclude each other. The probabilities are those of
     `MixingSpec` and mean the same. With `level_dbfs` the mixture is brought to an RMS level drawn from there;
     without, speech keeps the level of its recording. In any case a mixture that would exceed full scale is
     turned down as a whole.
     """
 
-    snr_db: Range | None = None
-    noise_ratio: tuple[Probability, Probability] | None = None
-    level_dbfs: Range | None = None
+    snr_db: NumberOrRange | None = None
+    noise_ratio: Annotated[tuple[Probability, Probability], BeforeValidator(_twice)] | None = None
+    level_dbfs: NumberOrRange | None = None
     second_noise: Probability = 0
     coloured_noise: Probability = 0
     babble: Probability = 0

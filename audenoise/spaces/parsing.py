@@ -69,7 +69,10 @@ def parse_space(data: Any, *, source: str = "space", folder: Path | None = None)
         spec = parse_spec(base, source=f"{source}: base")
     elif isinstance(base, str):
         beside = folder / base if folder is not None else Path(base)
-        spec = load_recipe(beside if beside.is_file() else base)
+        try:
+            spec = load_recipe(beside if beside.is_file() else base)
+        except SpecError as error:
+            raise SpecError(f"{source}: base: {error}") from None
     else:
         raise SpecError(f"{source}: base: must be a recipe's name, a path or a spec. Received: {base!r}")
     entries = data.get("search")

@@ -19,8 +19,6 @@ from audenoise.addresses import Address, check_free
 from audenoise.errors import AudenoiseError
 from audenoise.tuning.oracles import SteadyOracle
 
-DEFAULT_ADDRESS = "127.0.0.1:5454"
-LOST_AFTER_S = 60.0
 WORKER_KEY = "audenoise-worker"
 _SERVER = [
     ("grpc.so_reuseport", 0),  # or a second chief would share the port with the first

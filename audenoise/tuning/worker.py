@@ -17,7 +17,6 @@ from audenoise.tuning.hypermodel import IDENTITY
 from audenoise.tuning.oracles import SteadyOracle
 from audenoise.tuning.tuner import SearchStopped
 
-WAIT_S = 120.0
 _SLOW_CALL_S = 900.0  # a chief may build many networks until it finds one within the budget
 _CHANNEL = [
     ("grpc.enable_http_proxy", 0),

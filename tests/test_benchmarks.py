@@ -1,0 +1,75 @@
+"""What the benchmarks say is met: judged from figures whose verdict is known."""
+
+import importlib
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+BOTH, ENHANCED, DENOISED, RESAMPLED = "denoiser, enhancer", "enhancer", "denoiser", "resampled"
+
+
+@pytest.fixture
+def script(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks"))
+    return importlib.import_module(request.param)
+
+
+@pytest.mark.parametrize("script", ["restoration"], indirect=True)
+def test_restoration_judges_the_enhancer_alone_and_behind_the_denoiser(script: ModuleType) -> None:
+    found = {
+        "8 → 16 kHz": {BOTH: {"lsd": 1.01}, ENHANCED: {"lsd": 0.99}},
+        "16 → 48 kHz": {BOTH: {"lsd": 1.0}, ENHANCED: {"lsd": 2.0}},
+        "none": {BOTH: {"pesq_wb": 3.9}, ENHANCED: {"pesq_wb": 4.0}},
+        "telephone": {
+            BOTH: {"dnsmos": 3.0, "estoi": 0.8},
+            DENOISED: {"dnsmos": 2.5},
+            RESAMPLED: {"estoi": 0.81},
+        },
+    }
+    assert script.targets(found) == [
+        ("8 → 16 kHz, denoiser, enhancer: LSD at most 1.0: 1.01", False),
+        ("8 → 16 kHz, enhancer: LSD at most 1.0: 0.99", True),
+        ("16 → 48 kHz, denoiser, enhancer: LSD at most 1.0: 1.00", True),
+        ("16 → 48 kHz, enhancer: LSD at most 1.0: 2.00", False),
+        ("telephone, DNSMOS over the denoiser alone, at least + 0.4: 0.50", True),
+        ("telephone, ESTOI over the input's, at least 0: -0.01", False),
+        ("undamaged speech, denoiser, enhancer: WB-PESQ at least 4.0: 3.90", False),
+        ("undamaged speech, enhancer: WB-PESQ at least 4.0: 4.00", True),
+    ]
+    assert script.targets({"8 → 16 kHz": {RESAMPLED: {"lsd": 3.0}}}) == []  # without an enhancer
+
+
+@pytest.mark.parametrize("script", ["speed"], indirect=True)
+def test_speed_judges_the_slower_rate_on_two_cores(script: ModuleType) -> None:
+    speeds = {
+        "audenoise 16000 Hz 2 cores": 5.0,
+        "enhancer 16000 Hz 1 cores": 10.0,
+        "enhancer 16000 Hz 2 cores": 25.0,
+        "enhancer 48000 Hz 2 cores": 20.0,
+        "both 16000 Hz 2 cores": 21.0,
+        "both 48000 Hz 2 cores": 19.9,
+    }
+    reached = script.enhancer_targets(speeds)
+    assert [met for _, met in reached] == [True, False]
+    assert reached[1][0].endswith("at least 20 times real time on two cores: 19.9")
+    result = {"times_real_time": speeds, "failures": {}, "duration_s": 1.0, "clock": "wall"}
+    table = script.throughput_table(result, ["audenoise", "enhancer", "both"])
+    assert "| audenoise, `Enhancer.enhance` | 10 | 25 (5.00) | 20 |" in table
+    assert table.count("NOT met") == 1
+    assert script.enhancer_targets({"enhancer 16000 Hz 1 cores": 30.0}) == []
+
+
+@pytest.mark.parametrize("script", ["conditions"], indirect=True)
+def test_conditions_go_from_far_too_quiet_to_far_too_loud(script: ModuleType) -> None:
+    assert min(script.GAINS_DB) <= -40
+    assert max(script.GAINS_DB) >= 20
+
+
+def test_the_extra_brings_what_the_benchmarks_import() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extra = " ".join(project["optional-dependencies"]["benchmarks"])
+    for package in ("metrics", "noisereduce", "pocketsphinx", "pyrnnoise"):
+        assert package in extra
