@@ -106,7 +106,8 @@ def test_a_long_stream_neither_grows_nor_drifts(denoiser: Denoiser) -> None:
             sizes.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    assert max(sizes[9:]) - max(sizes[:3]) < 20_000
+    # Caches fill in the first minute; a leak goes on. 17 bytes a block would be seen.
+    assert max(sizes[12:]) - max(sizes[6:12]) < 10_000
     assert 0 <= received - sent <= stream.latency_samples
     # Who has listened for long hears what someone hears who came 20 s ago: what differs is memory.
     fresh = denoiser.stream(rate)
