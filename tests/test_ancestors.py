@@ -16,7 +16,7 @@ import pytest
 from recordings import hiss, voice, write_corpus
 
 from audenoise.architectures import build_network
-from audenoise.architectures.summary import describe_spec
+from audenoise.architectures.summary import describe
 from audenoise.cli import main
 from audenoise.denoiser import Denoiser
 from audenoise.denoising_model import DenoisingModel, make_optimizer
@@ -77,7 +77,7 @@ def test_parameters_are_those_of_the_originals(name: str) -> None:
     total, trained = ANCESTORS[name]
     assert network.count_params() == total
     assert sum(int(np.prod(weight.shape)) for weight in network.trainable_weights) == trained
-    text = describe_spec(RECIPES / f"{name}.yaml")
+    text = describe(load_spec(RECIPES / f"{name}.yaml"))
     assert f"{total:,}" in text
     assert f"{name}: {load_recipe(name).sample_rate} Hz" in text
     assert "not causal, context " in text

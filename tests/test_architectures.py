@@ -18,7 +18,7 @@ from audenoise.architectures.enhancer import build_generator, generator_macs_per
 from audenoise.architectures.summary import (
     build_checked,
     context_frames,
-    describe_spec,
+    describe,
     layer_macs,
     macs_per_second,
 )
@@ -27,7 +27,7 @@ from audenoise.errors import ModelError, SpecError
 from audenoise.layers import to_numpy
 from audenoise.onnx_export import to_onnx
 from audenoise.publishing import parity_error
-from audenoise.specs import RECIPES, ModelSpec, load_recipe, parse_spec
+from audenoise.specs import RECIPES, ModelSpec, load_recipe, load_spec, parse_spec
 from audenoise.specs.enhancer import dump_enhancer_spec
 
 RECIPE_NAMES = sorted(path.stem for path in RECIPES.glob("*.yaml"))
@@ -239,7 +239,7 @@ def test_costs_are_those_counted_by_hand(tmp_path: Path) -> None:
     assert macs_per_second(network, spec) == sum(macs.values())
     path = tmp_path / "hand.json"
     path.write_text(spec.model_dump_json())
-    text = describe_spec(path)
+    text = describe(load_spec(path))
     assert f"{sum(count for count, _ in HAND_LAYERS.values()):,}" in text
     assert f"{sum(macs.values()) / 1e6:.1f} M" in text
     assert "causal, latency 4 ms" in text

@@ -98,13 +98,21 @@ def build_generator(spec: EnhancerSpec) -> keras.Model:
     return keras.Model(inputs, outputs, name="generator")
 
 
-def generator_macs_per_second(generator: keras.Model, spec: EnhancerSpec) -> int:
-    """Multiply-accumulates per second of audio; the heads of auxiliary tasks, which are dropped, left out."""
-    per_frame = 2 * spec.stft.bins * spec.mel.bands  # bins to bands, and the two interpolations back
-    per_frame += spec.mel.bands * spec.stft.bins
+def generator_layer_macs(generator: keras.Model, spec: EnhancerSpec) -> dict[str, float]:
+    """Multiply-accumulates per second of audio by layer.
+
+    Heads of auxiliary tasks, which are dropped after training, are left out. The way from bins to mel bands,
+    and twice back, is counted under the name of the former, ``mel_in``.
+    """
+    per_frame = {"mel_in": 3 * spec.stft.bins * spec.mel.bands}
     for layer in generator.layers:
         if isinstance(layer, layers.Dense) and layer.name not in ("pitch_head", "residual_head"):
-            per_frame += layer.kernel.shape[0] * layer.kernel.shape[1]
+            per_frame[layer.name] = layer.kernel.shape[0] * layer.kernel.shape[1]
         elif isinstance(layer, SpectralConv2D):
-            per_frame += spec.generator.kernel * spec.generator.channels
-    return round(per_frame * spec.sample_rate / spec.stft.hop_length)
+            per_frame[layer.name] = spec.generator.kernel * spec.generator.channels
+    return {name: count * spec.sample_rate / spec.stft.hop_length for name, count in per_frame.items()}
+
+
+def generator_macs_per_second(generator: keras.Model, spec: EnhancerSpec) -> int:
+    """The sum of `generator_layer_macs`."""
+    return round(sum(generator_layer_macs(generator, spec).values()))

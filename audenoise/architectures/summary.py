@@ -4,14 +4,13 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from audenoise import layers as own
 from audenoise.architectures import build_network
-from audenoise.architectures.enhancer import build_generator, generator_macs_per_second
+from audenoise.architectures.enhancer import build_generator, generator_layer_macs
 from audenoise.errors import SpecError
 from audenoise.specs import (
     MAX_PARAMETERS,
@@ -20,7 +19,6 @@ from audenoise.specs import (
     ModelSpec,
     RecurrentBottleneck,
     StageSpec,
-    load_spec,
 )
 from audenoise.specs.enhancer import EnhancerSpec
 
@@ -213,17 +211,6 @@ def _size(shape: tuple[int | None, ...]) -> str:
     return " × ".join("frames" if size is None else str(size) for size in shape[1:])
 
 
-def describe_spec(path: str | Path) -> str:
-    """`describe` for a denoiser's spec in a file.
-
-    Raises
-    ------
-    SpecError
-        If the spec is not valid.
-    """
-    return describe(load_spec(path), source=str(path))
-
-
 def describe(spec: ModelSpec | EnhancerSpec, *, source: str = "spec") -> str:
     """A table of a spec's layers: output size, parameters, multiply-accumulates per second of audio.
 
@@ -245,28 +232,14 @@ def describe(spec: ModelSpec | EnhancerSpec, *, source: str = "spec") -> str:
         except SpecError as error:
             raise SpecError(f"{source}: {error}") from None
         reach = f"not causal, context {spec.generator.reach_frames} frames on each side"
-        total = generator_macs_per_second(generator, spec)
-        return "\n".join([*_table(generator, _generator_macs(generator, spec), total), *_sizes(spec, reach)])
+        return "\n".join([*_table(generator, generator_layer_macs(generator, spec)), *_sizes(spec, reach)])
     network = build_checked(spec, source=source)
     macs = layer_macs(network, spec)
     if spec.causal:
         reach = f"causal, latency {1e3 * spec.stft.window_samples / spec.sample_rate:.0f} ms"
     else:
         reach = f"not causal, context {context_frames(network, spec).right} frames on each side"
-    return "\n".join([*_table(network, macs, sum(macs.values())), *_sizes(spec, reach)])
-
-
-def _generator_macs(generator: keras.Model, spec: EnhancerSpec) -> dict[str, float]:
-    """`layer_macs` of an enhancer; with the bins' way to mel bands and back under the name of the former."""
-    frames_per_s = spec.sample_rate / spec.stft.hop_length
-    counted = {
-        layer.name: math.prod(layer.get_weights()[0].shape) * frames_per_s
-        for layer in generator.layers
-        if isinstance(layer, keras.layers.Dense | own.SpectralConv2D)
-        and layer.name not in ("pitch_head", "residual_head")  # dropped after training
-    }
-    counted["mel_in"] = generator_macs_per_second(generator, spec) - sum(counted.values())
-    return counted
+    return "\n".join([*_table(network, macs), *_sizes(spec, reach)])
 
 
 def _sizes(spec: ModelSpec | EnhancerSpec, reach: str) -> list[str]:
@@ -274,7 +247,7 @@ def _sizes(spec: ModelSpec | EnhancerSpec, reach: str) -> list[str]:
     return ["", f"{spec.name}: {spec.sample_rate} Hz, window {window} samples, hop {hop}, {reach}"]
 
 
-def _table(network: keras.Model, macs: dict[str, float], total: float) -> list[str]:
+def _table(network: keras.Model, macs: dict[str, float]) -> list[str]:
     lines = [f"{'layer':<24}{'output (frames × frequency × channels)':<42}{'parameters':>12}{'MAC/s':>12}"]
     for layer in network.layers:
         count = layer.count_params()
@@ -283,4 +256,4 @@ def _table(network: keras.Model, macs: dict[str, float], total: float) -> list[s
             lines.append(
                 f"{layer.name:<24}{_size(layer.output.shape):<42}{count:>12,}{f'{cost / 1e6:.1f} M':>12}"
             )
-    return [*lines, f"{'total':<66}{network.count_params():>12,}{f'{total / 1e6:.1f} M':>12}"]
+    return [*lines, f"{'total':<66}{network.count_params():>12,}{f'{sum(macs.values()) / 1e6:.1f} M':>12}"]

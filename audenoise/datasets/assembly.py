@@ -24,10 +24,9 @@ from audenoise.errors import DataError
 from audenoise.keras_loading import load_tensorflow
 from audenoise.sources.parts import SIDES, PartJob, padded
 
-from .info import COLUMNS, Histogram
+from .info import COLUMNS, SAVED_METADATA, SAVED_SPEC, Histogram
 
 _RUN = "0"
-_SPEC, _METADATA = "dataset_spec.pb", "snapshot.metadata"
 _SNR_EDGES_DB = tuple(float(edge) for edge in range(-40, 65, 5))
 
 
@@ -155,10 +154,10 @@ class ShardStore:
         from tensorflow.core.protobuf import snapshot_pb2
 
         kept = self.folder / self.side
-        shutil.copyfile(kept / _SPEC, side / _SPEC)
-        record = snapshot_pb2.SnapshotMetadataRecord.FromString((kept / _METADATA).read_bytes())
+        shutil.copyfile(kept / SAVED_SPEC, side / SAVED_SPEC)
+        record = snapshot_pb2.SnapshotMetadataRecord.FromString((kept / SAVED_METADATA).read_bytes())
         record.run_id, record.num_elements, record.creation_timestamp = _RUN, items, 0
-        (side / _METADATA).write_bytes(record.SerializeToString())
+        (side / SAVED_METADATA).write_bytes(record.SerializeToString())
         loaded = tf.data.Dataset.load(str(side))
         if int(loaded.cardinality()) != items or next(iter(loaded.take(1)), None) is None:
             raise DataError(
@@ -216,7 +215,7 @@ class _Saver:
             raise DataError(
                 f"{self.folder}: this TensorFlow saves datasets in a layout that isn't known here"
             )
-        for name in (_SPEC, _METADATA):
+        for name in (SAVED_SPEC, SAVED_METADATA):
             if (self.folder / name).exists():  # the types and shapes are written at the first time only
                 os.replace(self.folder / name, self.folder.parent / name)
         return files[0]

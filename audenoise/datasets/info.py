@@ -16,8 +16,8 @@ from audenoise.errors import DataError
 INFO_FILE = "dataset.json"
 BUILDING = ".building"
 """Folder inside a dataset that is not finished."""
-_SAVED_BY_TENSORFLOW = ("dataset_spec.pb", "snapshot.metadata")
-"""Files in every folder of `tf.data.Dataset.save`."""
+SAVED_SPEC, SAVED_METADATA = "dataset_spec.pb", "snapshot.metadata"
+"""Files in every folder of `tf.data.Dataset.save`: types and shapes; run and number of elements."""
 FORMAT_VERSION = 1
 COLUMNS = (
     "item", "shard", "clean", "clean_offset_s", "noise", "noise_offset_s", "label", "speaker", "snr_db",
@@ -98,7 +98,7 @@ class _File(_Entry):
 
 def _no_dataset(folder: Path) -> str:
     """What to do with a folder that isn't a built dataset."""
-    if not any((folder / name).is_file() for name in _SAVED_BY_TENSORFLOW):
+    if not any((folder / name).is_file() for name in (SAVED_SPEC, SAVED_METADATA)):
         return f"{folder}: is no dataset ({INFO_FILE} is missing); make one with build-dataset"
     parent = folder.absolute().parent
     if (parent / INFO_FILE).is_file():
