@@ -119,11 +119,16 @@ def _await_others(hosts: Hosts, versions: str, patience_s: float) -> str:
                 f"({in_words(error, hosts.address)})"
             ) from None
         come: dict[int, socket.socket] = {}
-        while missing := sorted(set(range(1, hosts.count)) - come.keys()):
+        refused: list[socket.socket] = []
+        problem = ""
+        while len(come) + len(refused) < hosts.count - 1:
+            missing = sorted(set(range(1, hosts.count)) - come.keys())
             try:
                 server.settimeout(max(0.01, until - time.monotonic()))
                 visitor = stack.enter_context(server.accept()[0])
             except TimeoutError:
+                if problem:
+                    break
                 names = ", ".join(map(str, missing))
                 raise TrainingError(
                     f"--coordinator {hosts.coordinator}: host {names} of {hosts.count} did not come within "
@@ -132,18 +137,23 @@ def _await_others(hosts: Hosts, versions: str, patience_s: float) -> str:
             said = _heard(visitor, _SECONDS_TO_SPEAK).split("/")
             if len(said) != 4 or said[0] != _GREETING or not said[1].isdigit():
                 continue  # somebody else
-            number, problem = int(said[1]), ""
-            if said[2:] != [str(hosts.count), versions]:
-                problem = (
-                    f"host {number} has {said[3]} and {said[2]} hosts, host 0 {versions} and {hosts.count}"
-                )
-            elif number not in missing:
+            number = int(said[1])
+            if said[2:] == [str(hosts.count), versions] and number in missing:
+                come[number] = visitor
+                continue
+            refused.append(visitor)
+            if not problem:
+                until = min(until, time.monotonic() + _SECONDS_TO_SPEAK)  # the others shall hear why, too
                 problem = f"two hosts have --host {number}"
-            if problem:
-                for each in (*come.values(), visitor):
-                    _say(each, problem)
-                raise TrainingError(f"--hosts: {problem}")
-            come[number] = visitor
+                if said[2:] != [str(hosts.count), versions]:
+                    problem = (
+                        f"host {number} has {said[3]} and {said[2]} hosts, "
+                        f"host 0 {versions} and {hosts.count}"
+                    )
+        if problem:
+            for each in (*come.values(), *refused):
+                _say(each, problem)
+            raise TrainingError(f"--hosts: {problem}")
         for each in come.values():
             _say(each, _GREETING)
         return str(place[0])
