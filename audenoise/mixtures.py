@@ -7,13 +7,14 @@ bytes whatever the number of processes.
 import hashlib
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import platform
 import queue
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -61,6 +62,10 @@ class AudioPool:
         totals = np.bincount(self.groups, weights=self.lengths)
         shares = np.sqrt(totals)
         return shares / shares.sum(), self.lengths / totals[self.groups]
+
+
+_WORTH_A_PROCESS = 8 << 20
+"""Bytes of recordings that take about as long to decode as a process takes to start."""
 
 
 def _decode(job: tuple[Path, int]) -> tuple[np.ndarray, float] | str:
@@ -126,6 +131,19 @@ def build_pool(
     return AudioPool(path=raw, sample_rate=sample_rate, **fields), skipped
 
 
+def _decoded(
+    tasks: list[tuple[Path, int]], jobs: int
+) -> Generator[tuple[np.ndarray, float] | str, None, None]:
+    """In the order of the tasks."""
+    jobs = min(jobs, sum(path.stat().st_size for path, _ in tasks) // _WORTH_A_PROCESS)
+    if jobs < 2:
+        yield from map(_decode, tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as workers:
+        yield from workers.map(_decode, tasks, chunksize=min(16, math.ceil(len(tasks) / (4 * jobs))))
+
+
 def _write_pool(files: list[tuple[Path, str]], raw: Path, index: Path, sample_rate: int, jobs: int) -> None:
     from tqdm import tqdm
 
@@ -135,9 +153,8 @@ def _write_pool(files: list[tuple[Path, str]], raw: Path, index: Path, sample_ra
     partial = raw.with_suffix(f".partial{os.getpid()}-{platform.node()}")
     partial_index = index.with_name(f"{partial.name}.npz")
     try:
-        context = multiprocessing.get_context("spawn")
-        with partial.open("wb") as out, ProcessPoolExecutor(max(1, jobs), mp_context=context) as workers:
-            results = workers.map(_decode, [(path, sample_rate) for path, _ in files], chunksize=16)
+        with partial.open("wb") as out:
+            results = _decoded([(path, sample_rate) for path, _ in files], jobs)
             for (_, group), result in zip(
                 files, tqdm(results, "decoding", len(files), unit="file", disable=None), strict=True
             ):

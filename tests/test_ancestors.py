@@ -3,9 +3,6 @@
 import copy
 import functools
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import soundfile
 from recordings import hiss, voice, write_corpus
 
 from audenoise.architectures import build_network
@@ -30,7 +28,6 @@ from audenoise.specs import (
     ModelSpec,
     load_recipe,
     load_spec,
-    override_training,
     parse_spec,
     same_network,
     spec_to_dict,
@@ -422,39 +419,24 @@ def test_what_was_measured_is_kept(run_folder: Path, tmp_path: Path) -> None:
     assert not same_network(moved, spec)
 
 
-def test_fine_tuning_takes_the_scaling_of_the_published_model(tmp_path: Path) -> None:
-    spec = override_training(small("noise-unet"), {"epochs": 1, "steps_per_epoch": 2})
-    run = tmp_path / "first"
-    state = prepare_run(run, spec, resume=False)
-    fit(spec, batches(), next(batches(99)), run=run, state=state, tensorboard=False)
-    publish(run, tmp_path / "mine", description="", licence="MIT", data=[])
+def test_a_recipe_is_trained_published_fine_tuned_and_applied_by_its_commands(tmp_path: Path) -> None:
+    """As large as it is shipped; fine-tuning takes the scaling of the published model."""
     clean, noise = write_corpus(tmp_path)
-    data = spec_to_dict(spec)
-    data["training"].update(epochs=1, steps_per_epoch=2, validation_mixtures=2)
+    data = spec_to_dict(load_recipe("noise-unet"))
+    data["training"].update(
+        epochs=1, steps_per_epoch=2, batch_size=2, validation_mixtures=2, scored_mixtures=0
+    )
     (tmp_path / "spec.json").write_text(json.dumps(data))
-    command = ["train", "--clean", str(clean), "--noise", str(noise), "--out", str(tmp_path / "tuned"),
-               "--spec", str(tmp_path / "spec.json"), "--from-preset", str(tmp_path / "mine"),
-               "--workers", "0"]  # fmt: skip
-    assert main(command) == 0
-    assert load_spec(tmp_path / "tuned" / "spec.yaml").input == load_spec(run / "spec.yaml").input
-    assert load_spec(tmp_path / "tuned" / "spec.yaml").output == load_spec(run / "spec.yaml").output
-
-
-def test_recipes_are_trained_and_published_by_their_commands(tmp_path: Path) -> None:
-    """The smallest of them as it is shipped, from two folders to a denoised file."""
-    clean, noise = write_corpus(tmp_path)
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-
-    def command(*arguments: str | Path) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "audenoise", *map(str, arguments)],
-            env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-2000:]
-
-    command("train", "--clean", clean, "--noise", noise, "--spec", "dropout-unet", "--out", tmp_path / "run",
-            "--epochs", "1", "--steps-per-epoch", "2", "--batch-size", "2", "--workers", "0")  # fmt: skip
-    command("publish", tmp_path / "run", tmp_path / "mine", "--licence", "MIT")
-    source = clean / "b" / "stereo.flac"
-    command("predict", source, "-o", tmp_path / "out.flac", "--model", tmp_path / "mine")
-    assert (tmp_path / "out.flac").stat().st_size > 1000
+    train = ["train", "--clean", str(clean), "--noise", str(noise), "--workers", "0",
+             "--spec", str(tmp_path / "spec.json")]  # fmt: skip
+    run, mine, tuned, out = (str(tmp_path / name) for name in ("run", "mine", "tuned", "out.flac"))
+    assert main([*train, "--out", run]) == 0
+    assert main(["publish", run, mine, "--licence", "MIT"]) == 0
+    assert main(["predict", str(clean / "b" / "stereo.flac"), "-o", out, "--model", mine]) == 0
+    assert soundfile.info(out).frames == 2 * 48000
+    data["training"]["seed"] += 1  # what is measured now is something else
+    (tmp_path / "spec.json").write_text(json.dumps(data))
+    assert main([*train, "--out", tuned, "--from-preset", mine]) == 0
+    first, second = (load_spec(Path(folder) / "spec.yaml") for folder in (run, tuned))
+    assert (second.input, second.output) == (first.input, first.output)
+    assert first.is_fitted

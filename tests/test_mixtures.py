@@ -67,7 +67,9 @@ def test_a_pool_holds_every_recording_at_its_rate_and_level(pools: tuple[AudioPo
     np.testing.assert_allclose(members, [1 / 3, 1 / 3, 1 / 3, 1])
 
 
-def test_what_cannot_be_used_is_left_out_by_name_and_nothing_is_decoded_twice(tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_left_out_by_name_and_nothing_is_decoded_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, cache = tmp_path / "mixed", tmp_path / "cache"
     folder.mkdir()
     soundfile.write(folder / "good.wav", voice(1, RATE, seed=0), RATE)
@@ -86,6 +88,10 @@ def test_what_cannot_be_used_is_left_out_by_name_and_nothing_is_decoded_twice(tm
     assert skipped_again == skipped
     np.testing.assert_array_equal(again.samples(), pool.samples())
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == written
+    monkeypatch.setattr("audenoise.mixtures._WORTH_A_PROCESS", 1)  # now by several processes
+    others, skipped_by_others = build_pool([folder], sample_rate=RATE, cache=tmp_path / "others", jobs=2)
+    assert skipped_by_others == skipped
+    np.testing.assert_array_equal(others.samples(), pool.samples())
     (folder / "good.wav").unlink()
     with pytest.raises(DataError, match=r"no recording can be used; the first: .*broken\.wav"):
         build_pool([folder], sample_rate=RATE, cache=cache, jobs=1)

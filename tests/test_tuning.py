@@ -78,20 +78,18 @@ def test_an_objective_is_a_weighted_sum():
     assert objective.score({"pesq_wb": 3.0, "estoi": 0.5, "si_sdr_db": 4.0}) == pytest.approx(4.5)
     assert str(objective) == "2 pesq + estoi + -0.5 si_sdr"
     assert objective.score({"pesq_wb": 3.0}) != objective.score({"pesq_wb": 3.0})  # not a number
-    for wrong in ("psnr", "pesq=", "pesq=a", "pesq=0", "pesq=inf"):
-        if wrong != "pesq=":
-            with pytest.raises(AudenoiseError, match=f"--objective {wrong}"):
-                Objective.parse([wrong])
+    for wrong in ("psnr", "pesq=a", "pesq=0", "pesq=inf"):
+        with pytest.raises(AudenoiseError, match=f"--objective {wrong}"):
+            Objective.parse([wrong])
     with pytest.raises(AudenoiseError, match="given twice"):
         Objective.parse(["pesq", "pesq=2"])
 
 
 def test_amounts_and_budgets():
     assert [parse_amount(text) for text in ("7", "50k", "1.5M", "2G")] == [7, 50_000, 1_500_000, 2 * 10**9]
-    for wrong in ("", "0", "-1", "1.5", "3 M", "1T", "nan"):
-        if wrong != "1.5":
-            with pytest.raises(AudenoiseError, match="must be a count"):
-                parse_amount(wrong)
+    for wrong in ("", "0", "-1", "3 M", "1T", "nan"):
+        with pytest.raises(AudenoiseError, match="must be a count"):
+            parse_amount(wrong)
     budget = Budget(parameters=100, macs_per_second=2000)
     assert budget.exceeded(Cost(100, 2000)) is None
     assert budget.exceeded(Cost(101, 2000)) == "over budget: 101 parameters of 100"
