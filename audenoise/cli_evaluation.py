@@ -46,8 +46,8 @@ _OUT: dict[str, Any] = {"type": click.Path(path_type=Path, dir_okay=False), "met
     "--labels",
     type=click.Path(exists=True, path_type=Path, dir_okay=False),
     metavar="CSV",
-    help="Table with the columns name, snr_db and the class of the noise. Without it, and without a DATASET, "
-    "the SNR is measured.",
+    help="Table with the columns name, snr_db and the class of the noise. Without it both are read from "
+    "VoiceBank+DEMAND's logs (log_testset.txt) where these lie beside NOISY, and the SNR is else measured.",
 )
 @click.option(
     "--label-column",
@@ -143,11 +143,7 @@ def evaluate(
     from audenoise import evaluation
 
     chosen = _chosen_systems(models, systems, denoised)
-    pairs, left, notes = _chosen_pairs(inputs, side)
-    if labels:
-        pairs, unknown = evaluation.apply_labels(pairs, evaluation.read_labels(labels, column=label_column))
-        if unknown:
-            notes.append(f"{len(unknown)} pairs are not in {labels}, {unknown[0]} for one")
+    pairs, left, notes = chosen_pairs(inputs, side, labels, label_column)
     result = evaluation.evaluate(
         pairs,
         chosen,
@@ -206,24 +202,35 @@ def _not_installed(systems: str | None) -> list[str]:
     return [f"no {', '.join(missing)}: pip install 'audenoise[benchmarks]'"] if missing else []
 
 
-def _chosen_pairs(inputs: Sequence[Path], side: str) -> tuple[list[Any], list[Any], list[str]]:
-    from audenoise.evaluation import find_pairs, stored_pairs
+def chosen_pairs(
+    inputs: Sequence[Path], side: str, labels: Path | None, label_column: str | None = None
+) -> tuple[list[Any], list[Any], list[str]]:
+    """What `evaluate` and `report` are asked to score: pairs, what was left out, and notes on them."""
+    from audenoise.evaluation import apply_labels, apply_noise_logs, find_pairs, read_labels, stored_pairs
 
+    left: list[Any] = []
+    notes: list[str] = []
+    folder = inputs[0]
+    if len(inputs) == 1 and (folder / "noisy").is_dir() and (folder / "clean").is_dir():
+        inputs = folder / "noisy", folder / "clean"
     if len(inputs) == 2:
         pairs, left = find_pairs(*inputs)
-        return pairs, left, []
-    folder = inputs[0]
-    if (folder / "noisy").is_dir() and (folder / "clean").is_dir():
-        pairs, left = find_pairs(folder / "noisy", folder / "clean")
-        return pairs, left, []
-    if folder.is_file():
+        if labels is None:
+            pairs, notes = apply_noise_logs(pairs, inputs[0])
+    elif folder.is_file():
         raise DataError(f"{folder}: name its clean recording too")
-    from audenoise.datasets import DatasetInfo
-    from audenoise.datasets.feeding import open_side
+    else:
+        from audenoise.datasets import DatasetInfo
+        from audenoise.datasets.feeding import open_side
 
-    info = DatasetInfo.read(folder)
-    stored = open_side(info, side)
-    return stored_pairs(stored.index, stored.stored, info.rows(side)), [], []
+        info = DatasetInfo.read(folder)
+        stored = open_side(info, side)
+        pairs = stored_pairs(stored.index, stored.stored, info.rows(side))
+    if labels is not None:
+        pairs, unknown = apply_labels(pairs, read_labels(labels, column=label_column))
+        if unknown:
+            notes.append(f"{len(unknown)} pairs are not in {labels}, {unknown[0]} for one")
+    return pairs, left, notes
 
 
 def _refuse_existing(files: Sequence[Path], folder: Path | None, *, overwrite: bool) -> None:

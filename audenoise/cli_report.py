@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from audenoise.errors import DataError
+from audenoise.cli_evaluation import chosen_pairs
 from audenoise.html_pages import check_target, write_text
 
 
@@ -97,8 +97,8 @@ def report(
 
     run = Path(subject) if is_run(Path(subject)) else None
     about = run_subject(run) if run else model_subject(load_preset(subject))
-    found, left = _pairs(pairs, labels, side)
-    if not found:
+    found, left, notes = chosen_pairs(pairs, side, labels) if pairs else ([], [], [])
+    if not pairs:
         evaluation = _read_scores(scores)
         page = build_report(about, Material(evaluation=evaluation, n_files=0))
         write_text(output, page, overwrite=overwrite)
@@ -114,6 +114,7 @@ def report(
                 [model_system(model, name=f"audenoise {about.name}"), *named_systems(_names(systems))],
                 metrics=_names(metrics) or None,
                 left=left,
+                notes=notes,
                 jobs=jobs or os.cpu_count() or 1,
                 progress=sys.stderr.isatty(),
             )
@@ -138,31 +139,6 @@ def _model_folder(subject: str, run: Path | None) -> Iterator[str]:
         model = folder / name
         publish(run, model, description=f"best weights of {run}", licence="not stated", data=[])
         yield str(model)
-
-
-def _pairs(inputs: tuple[Path, ...], labels: Path | None, side: str) -> tuple[list[Any], list[Any]]:
-    from audenoise.evaluation import apply_labels, find_pairs, read_labels, stored_pairs
-
-    if not inputs:
-        return [], []
-    if len(inputs) == 2:
-        found, left = find_pairs(*inputs)
-    elif (inputs[0] / "noisy").is_dir() and (inputs[0] / "clean").is_dir():
-        found, left = find_pairs(inputs[0] / "noisy", inputs[0] / "clean")
-    else:
-        if inputs[0].is_file():
-            raise DataError(f"{inputs[0]}: name its clean recording too")
-        from audenoise.datasets import DatasetInfo
-        from audenoise.datasets.feeding import open_side
-
-        info = DatasetInfo.read(inputs[0])
-        stored = open_side(info, side)
-        found, left = stored_pairs(stored.index, stored.stored, info.rows(side)), []
-    if labels:
-        found, _ = apply_labels(found, read_labels(labels))
-    if not found:
-        raise DataError(f"{inputs[0]}: no pairs of recordings")
-    return found, left
 
 
 def _read_scores(path: Path | None) -> Any:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The whole table again: quality, speed, efficiency, start-up, memory, latency, conditions, and the plot.
+"""The whole table again: quality, speed, efficiency, start, memory, latency, conditions, restoration, plot.
 
     python benchmarks/all.py --pairs PAIRS --out OUT [--model standard --model small] [--skip memory]
 
@@ -24,8 +24,9 @@ from typing import Any
 
 from quality_cost import draw, points
 
+from audenoise.enhancer import DEFAULT_ENHANCER
 from audenoise.errors import AudenoiseError
-from audenoise.presets import bundled_denoisers, load_preset
+from audenoise.presets import bundled_denoisers, list_presets, load_preset
 
 HERE = Path(__file__).parent
 
@@ -54,6 +55,8 @@ def parts_of(arguments: argparse.Namespace, models: list[str]) -> list[Part]:
     denoised = [text for entry in arguments.denoised for text in ("--denoised", entry)]
     systems = "noisy,audenoise,rnnoise,rnnoise-flushed,noisereduce"
     jobs = ["--jobs", str(arguments.jobs)]
+    enhancer: list[str] = [arguments.enhancer] if arguments.enhancer else []
+    with_enhancer = ("--enhancer", arguments.enhancer) if enhancer else ()
     found = [
         Part(
             "quality",
@@ -71,8 +74,8 @@ def parts_of(arguments: argparse.Namespace, models: list[str]) -> list[Part]:
             Part(
                 f"speed-{model}",
                 f"Speed, {model}",
-                (*speed, "--parts", "throughput", *length, *clock),
-                (model,),
+                (*speed, *with_enhancer, "--parts", "throughput", *length, *clock),
+                (model, *enhancer),
             ),
             Part(
                 f"efficiency-{model}",
@@ -114,6 +117,18 @@ def parts_of(arguments: argparse.Namespace, models: list[str]) -> list[Part]:
                     flags=False,
                 )
             )
+    if enhancer and arguments.speech:
+        speech = [text for folder in arguments.speech for text in ("--speech", str(folder))]
+        chosen = ("--model", arguments.enhancer, "--denoiser", models[0])
+        files = ("--files", "1" if quick else "12")
+        found.append(
+            Part(
+                "restoration",
+                "Restoration",
+                ("restoration.py", *speech, *chosen, *files, *jobs),
+                (arguments.enhancer, models[0]),
+            )
+        )
     return found
 
 
@@ -203,6 +218,17 @@ def main() -> int:
     )
     parser.add_argument(
         "--full-band", nargs=2, type=Path, metavar=("CLEAN", "NOISE"), help="as for full_band.py"
+    )
+    bundled = DEFAULT_ENHANCER if DEFAULT_ENHANCER in list_presets() else None
+    parser.add_argument(
+        "--enhancer", default=bundled, help="its speed is measured too (default: the bundled one)"
+    )
+    parser.add_argument(
+        "--speech",
+        action="append",
+        type=Path,
+        default=[],
+        help="undamaged, as for restoration.py; may be repeated",
     )
     parser.add_argument("--skip", default="", help="parts to leave out, e.g. memory,conditions")
     parser.add_argument("--again", default="", help="parts to measure anew, or all")

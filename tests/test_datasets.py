@@ -647,7 +647,7 @@ def test_saving_wants_pairs_and_a_free_name(tmp_path: Path) -> None:
 def test_what_is_saved_alone_is_told_from_a_dataset(tmp_path: Path, built: Path) -> None:
     spectrum = np.ones((3, 5), np.complex64)
     save_dataset([(spectrum, spectrum)], tmp_path / "alone")
-    with pytest.raises(DataError, match=r"alone: holds spectrograms alone, .*build-dataset, .*load_dataset"):
+    with pytest.raises(DataError, match=r"alone: holds spectrograms alone, .*load_dataset .* sample_rate, .*build-dataset"):
         DatasetInfo.read(tmp_path / "alone")
     with pytest.raises(DataError, match=f"train: is one side of a dataset; name the whole one, {built}$"):
         DatasetInfo.read(built / "train")

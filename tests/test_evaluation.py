@@ -515,6 +515,53 @@ def test_one_folder_with_both_sides_and_single_files(folders, tmp_path, capsys):
     assert "is no dataset" in capsys.readouterr().err
 
 
+def test_voicebank_s_log_gives_classes_and_snrs_and_labels_of_one_s_own_win(tmp_path, capsys, monkeypatch):
+    for number in range(3):
+        noisy, clean = recording(number, 0.5)
+        write(tmp_path / f"vb/noisy_testset_wav/p232_00{number}.wav", noisy)
+        write(tmp_path / f"vb/clean_testset_wav/p232_00{number}.wav", clean)
+    (tmp_path / "vb/log_testset.txt").write_text("p232_000 bus 17.5\nP232_001 cafe 2.5\nno line\n")
+    (tmp_path / "vb/log_trainset_28spk.txt").write_text("p232_002 office 0\n")
+    gain_model(tmp_path / "same", 1.0)
+    monkeypatch.chdir(tmp_path / "vb")
+    options = [
+        "--model",
+        str(tmp_path / "same"),
+        "--systems",
+        "none",
+        "--metrics",
+        "si_sdr_db",
+        "--jobs",
+        "1",
+    ]
+
+    def evaluated(*inputs: str) -> Evaluation:
+        assert main(["evaluate", *inputs, *options, "--json", str(tmp_path / "r.json"), "--overwrite"]) == 0
+        return Evaluation.read(tmp_path / "r.json")
+
+    result = evaluated("noisy_testset_wav", "clean_testset_wav")
+    assert [(pair.label, pair.snr_db) for pair in result.pairs] == [
+        ("bus", 17.5),
+        ("cafe", 2.5),
+        (None, None),
+    ]
+    log = tmp_path / "vb/log_testset.txt"
+    assert result.notes[:2] == (
+        f"class of noise and SNR of 2 of 3 pairs are those of {log}",
+        f"{log}: line 3 is no new name with a noise and an SNR",
+    )
+    shown = capsys.readouterr().out
+    assert f"2 of 3 pairs are those of {log}\n" in shown
+    assert "cafe" in shown
+    one = evaluated("noisy_testset_wav/p232_001.wav", "clean_testset_wav/p232_001.wav")
+    assert [(pair.label, pair.snr_db) for pair in one.pairs] == [("cafe", 2.5)]
+
+    (tmp_path / "own.csv").write_text("name,label\np232_000,tram\np232_002,tram\n")
+    own = evaluated("noisy_testset_wav", "clean_testset_wav", "--labels", str(tmp_path / "own.csv"))
+    assert [(pair.label, pair.snr_db) for pair in own.pairs] == [("tram", None), (None, None), ("tram", None)]
+    assert not any("log_testset" in note for note in own.notes)
+
+
 def test_a_dataset_is_evaluated_on_its_test_side(tmp_path, capsys):
     from saved_datasets import mixture, write_dataset
 

@@ -11,7 +11,8 @@ from audenoise.sources.settings import DatasetSpec, ItemMixing, make_spec
 
 from .building import build_dataset
 from .info import DatasetInfo, SideInfo, Source
-from .storage import load_dataset, load_spectrograms, load_vectors, save_dataset
+from .saving import save_dataset
+from .storage import load_dataset, load_spectrograms, load_vectors
 from .vectors import folders_to_vectors, pairs_to_vectors, vectors_to_spectrograms
 
 __all__ = [

@@ -113,7 +113,7 @@ class ShardStore:
             are no items.
         """
         side, table = folder / self.side, folder / f"{self.side}.csv"
-        statistics = _Statistics()
+        statistics = Statistics()
         partial = table.with_name(f"{table.name}.partial{os.getpid()}")
         folder.mkdir(exist_ok=True)
         try:
@@ -225,7 +225,9 @@ class _Saver:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class _Statistics:
+class Statistics:
+    """What `dataset.json` says of a side, from the rows of its table."""
+
     def __init__(self) -> None:
         self.items = self.shards = self.frames = 0
         self.seconds = 0.0

@@ -11,14 +11,14 @@ from audenoise.allocation import keep_freed_memory
 from audenoise.errors import DataError
 from audenoise.sources.gathering import Gathered, gather
 from audenoise.sources.inputs import Inputs, Side
-from audenoise.sources.parts import PartJob, make_part, noise_cache_bytes, write_blueprint, write_text
+from audenoise.sources.parts import PartJob, make_part, noise_cache_bytes, write_blueprint
 from audenoise.sources.planning import SidePlan, plan_side
 from audenoise.sources.recordings import Recording, Skipped
 from audenoise.sources.settings import DatasetSpec
 from audenoise.workers import Workers, map_in_processes
 
 from .assembly import ShardStore
-from .info import FORMAT_VERSION, INFO_FILE, DatasetInfo
+from .info import INFO_FILE, DatasetInfo, write_info
 from .workplace import Workplace
 
 Report = Callable[[str], object]
@@ -262,15 +262,14 @@ class _Build:
         for part in parts:
             if (final / part).exists():
                 os.replace(final / part, self.place.out / part)
-        data = {
-            "format_version": FORMAT_VERSION,
-            "complete": True,
-            "spec": self.spec.to_dict(),
-            "inputs": self.inputs.to_dict(),
-            "sides": described,
-            "skipped": [{"path": path, "reason": reason} for path, reason in sorted(self.skipped.items())],
-        }
-        write_text(self.place.out / INFO_FILE, _readable(data))
+        skipped = [{"path": path, "reason": reason} for path, reason in sorted(self.skipped.items())]
+        write_info(
+            self.place.out,
+            spec=self.spec.to_dict(),
+            inputs=self.inputs.to_dict(),
+            sides=described,
+            skipped=skipped,
+        )
         self._summarise(described)
         return DatasetInfo.read(self.place.out)
 
@@ -311,24 +310,3 @@ def _sources(side: Side, used: set[str]) -> list[dict[str, Any]]:
         for each in recordings
         if kind == "rir" or str(each.path) in used
     ]
-
-
-def _one_line(entry: dict[str, Any]) -> str:
-    # Bytes of a path that are no text become escapes, which JSON has for them.
-    return json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _readable(data: dict[str, Any]) -> str:
-    """JSON with one line for each source and each skipped file."""
-    lists: list[list[dict[str, Any]]] = []
-
-    def hole(entries: list[dict[str, Any]]) -> str:
-        lists.append(entries)
-        return f"@list{len(lists) - 1}@"
-
-    sides = {name: {**side, "sources": hole(side["sources"])} for name, side in data["sides"].items()}
-    text = json.dumps({**data, "sides": sides, "skipped": hole(data["skipped"])}, indent=2)
-    for i, entries in enumerate(lists):
-        lines = ",\n".join(f"    {_one_line(each)}" for each in entries)
-        text = text.replace(f'"@list{i}@"', f"[\n{lines}\n  ]" if entries else "[]")
-    return text + "\n"

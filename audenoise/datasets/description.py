@@ -39,16 +39,17 @@ class Triple:
             words.append(f"SNR {float(self.row['snr_db']):.1f} dB")
         words += [self.row[name] for name in ("label", "speaker") if self.row[name]]
         words.append(Path(self.row["clean"]).name)
-        return AudioTriple(", ".join(words), self.clean, self.noise, self.noisy)
+        return AudioTriple(", ".join(filter(None, words)), self.clean, self.noise, self.noisy)
 
 
 def describe(info: DatasetInfo) -> Iterator[str]:
     """The lines of a table: what was built, and of each side how much there is of what."""
     stft, names = info.stft, list(info.sides)
+    seed = f", seed {info.spec['seed']}" if "seed" in info.spec else ""
     yield f"{info.path}"
     yield (
         f"{stft.sample_rate} Hz, STFT n_fft {stft.n_fft}, hop_length {stft.hop_length}, "
-        f"win_length {stft.win_length}, window {stft.window}, {info.spec['dtype']}, seed {info.spec['seed']}"
+        f"win_length {stft.win_length}, window {stft.window}, {info.spec['dtype']}{seed}"
     )
     sides = [info.sides[name] for name in names]
     yield _row("", names)
@@ -68,6 +69,8 @@ def describe(info: DatasetInfo) -> Iterator[str]:
     yield _row("speakers", [_speakers(side) for side in sides])
     yield from _snr_rows(sides)
     yield from _class_rows(sides)
+    if not any(side.sources for side in sides):
+        yield "of which recordings it was made is not known: leaks and duplicates show in equal items only"
     if "test" not in info.sides:
         yield "nothing is held out: there is no test side"
     if info.skipped:

@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audenoise.crops import StoredStft
 from audenoise.errors import DataError
+from audenoise.sources.parts import write_text
 
 INFO_FILE = "dataset.json"
 BUILDING = ".building"
@@ -105,8 +106,9 @@ def _no_dataset(folder: Path) -> str:
         return f"{folder}: is one side of a dataset; name the whole one, {parent}"
     return (
         f"{folder}: holds spectrograms alone, as save_dataset and tf.data.Dataset.save leave them "
-        f"({INFO_FILE}, which says what they are, is missing); make a dataset with build-dataset, or read "
-        "them in Python with load_dataset"
+        f"({INFO_FILE}, which says what they are, is missing). In Python load_dataset reads them, and "
+        "save_dataset makes a dataset of them if it is told their sample_rate, n_fft and hop_length; or make "
+        "one with build-dataset"
     )
 
 
@@ -213,3 +215,49 @@ class DatasetInfo:
                 yield from reader
         except OSError as error:
             raise DataError(f"{table}: cannot be read ({error.strerror})") from None
+
+
+def _one_line(entry: Mapping[str, Any]) -> str:
+    # Bytes of a path that are no text become escapes, which JSON has for them.
+    return json.dumps(entry, ensure_ascii=False).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def write_info(
+    folder: Path,
+    *,
+    spec: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    sides: Mapping[str, Mapping[str, Any]],
+    skipped: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write `dataset.json`, which makes a folder a finished dataset; a line for each source and skipped file.
+
+    Parameters
+    ----------
+    folder : Path
+    spec, inputs : mapping
+        What was asked for, and of which recordings.
+    sides : mapping
+        Name → what a `SideInfo` is read from.
+    skipped : sequence of mapping
+        "path" and "reason".
+    """
+    lists: list[Sequence[Mapping[str, Any]]] = []
+
+    def hole(entries: Sequence[Mapping[str, Any]]) -> str:
+        lists.append(entries)
+        return f"@list{len(lists) - 1}@"
+
+    data = {
+        "format_version": FORMAT_VERSION,
+        "complete": True,
+        "spec": spec,
+        "inputs": inputs,
+        "sides": {name: {**side, "sources": hole(side["sources"])} for name, side in sides.items()},
+        "skipped": hole(skipped),
+    }
+    text = json.dumps(data, indent=2)
+    for i, entries in enumerate(lists):
+        lines = ",\n".join(f"    {_one_line(each)}" for each in entries)
+        text = text.replace(f'"@list{i}@"', f"[\n{lines}\n  ]" if entries else "[]")
+    write_text(folder / INFO_FILE, text + "\n")

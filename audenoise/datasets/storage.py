@@ -1,4 +1,4 @@
-"""Spectrogram pairs in files of `tf.data.Dataset.save`, and back.
+"""Spectrogram pairs from files of `tf.data.Dataset.save`.
 
 Stored is (real, imag) of the STFT over the window's sum (as the networks see it), times `SCALE`, as float16:
 (frames, bins, 2). Numbers of magnitude 2⁻¹⁴ … 65504 have a relative error of at most 2⁻¹¹ in float16; with
@@ -7,8 +7,7 @@ however quiet the recording is.
 """
 
 import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,80 +17,12 @@ from audenoise.array_types import AudioVector
 from audenoise.errors import DataError, brief
 from audenoise.keras_loading import load_tensorflow
 from audenoise.shards import index_shards
-from audenoise.sources.stored import SCALE, from_stored, to_stored
+from audenoise.sources.stored import SCALE, from_stored
 
 from .info import INFO_FILE, DatasetInfo
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-SpectrogramPair = tuple[np.ndarray, np.ndarray]
-
-
-def stored_dataset(pairs: Callable[[], Iterator[SpectrogramPair]], bins: int) -> "tf.data.Dataset":
-    """A `tf.data.Dataset` of stored pairs, (frames, bins, 2) float16 each, from a function that iterates."""
-    tf = load_tensorflow()
-    spec = tf.TensorSpec((None, bins, 2), tf.float16)
-    return tf.data.Dataset.from_generator(pairs, output_signature=(spec, spec))
-
-
-def save_dataset(spectrograms: Iterable[SpectrogramPair], path: str | os.PathLike[str]) -> None:
-    """Save complex spectrogram pairs with `tf.data.Dataset.save`, in float16 (see this module's head).
-
-    The folder is for `load_dataset`. It does not say at which rate and with which STFT the spectrograms were
-    made, so `audenoise train`, `inspect` and `evaluate` can't take it: they want a dataset of
-    `build_dataset`.
-
-    Parameters
-    ----------
-    spectrograms : iterable of (noisy, clean)
-        Complex arrays (frames, bins), STFT over the window's sum: a `tf.data.Dataset` from
-        `vectors_to_spectrograms`, or any iterable of arrays. Taken one by one.
-    path : path-like
-        Must not exist.
-
-    Raises
-    ------
-    DataError
-        If `path` exists, there are no pairs, or shapes differ within a pair.
-    """
-    target = Path(path)
-    if target.exists():
-        raise DataError(f"{target}: exists already; choose another name or remove it")
-    iterator = iter(as_numpy(spectrograms))
-    first = next(iterator, None)
-    if first is None:
-        raise DataError(f"{target}: there is nothing to save")
-
-    failures: list[Exception] = []
-
-    def pairs() -> Iterator[SpectrogramPair]:
-        # from_generator may call this once only, since an iterator can't be rewound; `save` does.
-        yield stored_pair(first)
-        try:
-            for pair in iterator:
-                yield stored_pair(pair)
-        except Exception as error:  # TensorFlow 2.21's `save` would wait for ever
-            failures.append(error)
-
-    def stored_pair(pair: SpectrogramPair) -> SpectrogramPair:
-        noisy, clean = pair
-        if noisy.shape != clean.shape or noisy.ndim != 2:
-            raise DataError(
-                f"{target}: noisy {noisy.shape} and clean {clean.shape} must be (frames, bins) alike"
-            )
-        return to_stored(noisy), to_stored(clean)
-
-    partial = target.with_name(f".{target.name}.partial{os.getpid()}")
-    try:
-        dataset = stored_dataset(pairs, first[0].shape[-1])
-        stored_pair(first)
-        dataset.save(str(partial))
-        if failures:
-            raise failures[0]
-        os.replace(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def as_numpy(pairs: Any) -> Iterable[Any]:

@@ -4,6 +4,8 @@
 >>> spectrograms = vectors_to_spectrograms(vectors, n_fft=512, hop_length=256)  # doctest: +SKIP
 >>> save_dataset(spectrograms, "pairs")  # doctest: +SKIP
 >>> spectrograms = load_dataset("pairs")  # doctest: +SKIP
+
+With `sample_rate`, `save_dataset` makes a whole dataset, which ``audenoise inspect`` and ``train`` take.
 """
 
 import os

@@ -5,7 +5,8 @@ whom; `evaluate` does the work and returns an `Evaluation`. The functions of `re
 those of `pictures`, which loads Matplotlib, into pictures.
 """
 
-from .pairs import Left, Pair, apply_labels, find_pairs, read_labels, stored_pairs
+from .labels import apply_labels, apply_noise_logs, read_labels
+from .pairs import Left, Pair, find_pairs, stored_pairs
 from .planning import DEFAULT_METRICS, METRIC_NAMES
 from .report import console_report, file_rows, markdown_report
 from .results import Evaluation, Interval, PairInfo, SystemScores
@@ -25,6 +26,7 @@ __all__ = [
     "System",
     "SystemScores",
     "apply_labels",
+    "apply_noise_logs",
     "console_report",
     "evaluate",
     "file_rows",

@@ -1,9 +1,8 @@
 """What is evaluated: pairs of a noisy and a clean recording, in folders or in a saved dataset."""
 
-import csv
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Protocol
@@ -15,9 +14,6 @@ from audenoise.audio import AUDIO_SUFFIXES, audio_info, find_audio, read_audio
 from audenoise.crops import StoredStft
 from audenoise.errors import DataError
 from audenoise.shards import ShardIndex
-
-LABEL_COLUMNS = ("label", "noise_class", "class", "noise_kind", "noise_type", "noise")
-"""Where a table says of which class the noise is; the first of these that it has is taken."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +103,6 @@ class Left:
 
     name: str
     reason: str
-
-
-@dataclass(frozen=True)
-class Label:
-    """What a table says about a pair."""
-
-    label: str | None
-    snr_db: float | None
 
 
 def stem_of(name: str) -> str:
@@ -210,72 +198,14 @@ def stored_pairs(index: ShardIndex, stft: StoredStft, rows: Iterable[Mapping[str
         )
         n_samples = int(row.get("samples") or 0) or round(float(row["duration_s"]) * stft.sample_rate)
         noisy, clean = (StoredSource(one, stft, n_samples, half) for half in (0, 1))
-        pairs.append(Pair(f"{item:06d}", noisy, clean, row.get("label") or None, _number(row.get("snr_db"))))
+        pairs.append(
+            Pair(f"{item:06d}", noisy, clean, row.get("label") or None, number_in(row.get("snr_db")))
+        )
     return pairs
 
 
-def read_labels(path: str | os.PathLike[str], *, column: str | None = None) -> dict[str, Label]:
-    """Read a table that says of which class each noise is and at which SNR it was mixed.
-
-    Parameters
-    ----------
-    path : path-like
-        CSV with a header: `name` (or `file`, `filename`, `noisy`), and at least one of `snr_db` (or `snr`)
-        and a column of `LABEL_COLUMNS`.
-    column : str, optional
-        The column of the class, in place of the first of `LABEL_COLUMNS`.
-
-    Returns
-    -------
-    dict
-        By name without the suffix of an audio file.
-
-    Raises
-    ------
-    DataError
-        If the table can't be read or lacks these columns.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows, there = list(reader), list(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a readable table: {error}") from error
-    name = next((each for each in ("name", "file", "filename", "noisy") if each in there), None)
-    snr = next((each for each in ("snr_db", "snr") if each in there), None)
-    kind = column or next((each for each in LABEL_COLUMNS if each in there), None)
-    if name is None:
-        raise DataError(f"{path}: needs a column name. Columns: {', '.join(there)}")
-    if column is not None and column not in there:
-        raise DataError(f"{path}: has no column {column}. Columns: {', '.join(there)}")
-    if snr is None and kind is None:
-        raise DataError(
-            f"{path}: needs snr_db or one of {', '.join(LABEL_COLUMNS)}. Columns: {', '.join(there)}"
-        )
-    return {
-        stem_of(row[name] or ""): Label(
-            row[kind] or None if kind else None, _number(row[snr]) if snr else None
-        )
-        for row in rows
-    }
-
-
-def apply_labels(pairs: Sequence[Pair], labels: Mapping[str, Label]) -> tuple[list[Pair], list[str]]:
-    """Give pairs what a table says about them; return them and the names of those that it doesn't have.
-
-    Matched is the path in the folder, or else the file's name alone.
-    """
-    labelled, unknown = [], []
-    for pair in pairs:
-        stem = stem_of(pair.name)
-        found = labels.get(stem) or labels.get(PurePath(stem).name)
-        if found is None:
-            unknown.append(pair.name)
-        labelled.append(pair if found is None else replace(pair, label=found.label, snr_db=found.snr_db))
-    return labelled, unknown
-
-
-def _number(cell: str | None) -> float | None:
+def number_in(cell: str | None) -> float | None:
+    """The number in a cell of a table; None if there is none, or none that is finite."""
     try:
         number = float(cell or "")
     except ValueError:
