@@ -38,6 +38,11 @@ class Clipped:
     n_samples: int
     peak: float
 
+    @property
+    def over_db(self) -> float:
+        """How far the largest is over full scale."""
+        return 20.0 * math.log10(self.peak)
+
 
 @dataclass
 class BatchResult:
@@ -158,7 +163,7 @@ def clipped_in(writer: AudioWriter) -> Clipped | None:
 def clipping_line(clipped: Sequence[Clipped], gain_db: float) -> str:
     """Say what was clipped in results that were made with a gain, and the gain that avoids it."""
     loudest = max(clipped, key=lambda each: each.peak)
-    over_db = 20.0 * math.log10(loudest.peak)
+    over_db = loudest.over_db
     others = f" and in {len(clipped) - 1} more" if len(clipped) > 1 else ""
     room = math.floor(10.0 * (gain_db - over_db)) / 10.0
     return (

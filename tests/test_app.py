@@ -153,6 +153,15 @@ def test_an_enhanced_recording_has_the_enhancers_rate_and_is_heard_beside_itself
 
 
 @needs_server
+def test_what_did_not_fit_the_file_is_told(server: AppServer) -> None:
+    for peak, query, over_db in ((1.0, {"enhance": "1", "max_attenuation_db": "0"}, 3.5), (0.5, {}, None)):
+        content = encoded(peak * np.sin(np.arange(24_000) / 10), 48000)
+        key = server.upload(content, name="loud.wav", **query).json()["key"]
+        assert server.finished(key)["clipped_db"] == over_db
+        server.ask("DELETE", f"/api/jobs/{key}")
+
+
+@needs_server
 def test_a_kind_of_file_that_lacks_the_enhancers_rate_comes_back_as_wav(
     tmp_path: Path, settings: AppSettings
 ) -> None:

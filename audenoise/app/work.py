@@ -17,7 +17,7 @@ from audenoise.audio import (
     resampled_blocks,
     resampled_length,
 )
-from audenoise.batch import denoise_file
+from audenoise.batch import Clipped, denoise_file
 from audenoise.denoiser import Denoiser
 from audenoise.enhancer import Enhancer
 from audenoise.enhancer_batch import EnhanceSettings, Tools, enhance_file, result_format
@@ -97,7 +97,7 @@ class Workshop:
             job.advance(stage, _DENOISED * seconds / info.duration_s)
 
         job.advance(stage, 0.0)
-        target = (self._enhance if job.enhance > 0 else self._denoise)(job, source, progress)
+        target, clipped = (self._enhance if job.enhance > 0 else self._denoise)(job, source, progress)
         heard = write_heard(job, source, target)
         result = audio_info(target)
         facts = {
@@ -109,6 +109,7 @@ class Workshop:
             "sample_rate": result.sample_rate,
             "n_samples": result.n_samples,
             "channels": min(2, result.channels),
+            "clipped_db": None if clipped is None else round(clipped.over_db, 1),
         }
         job.facts = facts
         job.advance("drawing", _HEARD)
@@ -120,9 +121,11 @@ class Workshop:
         job.facts = facts | {"panels": [asdict(box) for box in boxes]}
         source.unlink()
 
-    def _denoise(self, job: Job, source: Path, progress: Callable[[float], object]) -> Path:
+    def _denoise(
+        self, job: Job, source: Path, progress: Callable[[float], object]
+    ) -> tuple[Path, Clipped | None]:
         target = job.folder / f"result{source.suffix}"
-        denoise_file(
+        clipped = denoise_file(
             self._denoiser(job.model),
             source,
             target,
@@ -130,9 +133,11 @@ class Workshop:
             max_attenuation_db=job.max_attenuation_db,
             on_progress=progress,
         )
-        return target
+        return target, clipped
 
-    def _enhance(self, job: Job, source: Path, progress: Callable[[float], object]) -> Path:
+    def _enhance(
+        self, job: Job, source: Path, progress: Callable[[float], object]
+    ) -> tuple[Path, Clipped | None]:
         enhancer, info = self._enhancer(), audio_info(source)
         n_samples = resampled_length(info.n_samples, info.sample_rate, enhancer.sample_rate)
         # The upload may be of a far lower rate: the result in 32 bits at most, and what is heard in 16.
@@ -143,8 +148,7 @@ class Workshop:
         settings = EnhanceSettings(
             strength=job.strength, max_attenuation_db=job.max_attenuation_db, amount=job.enhance
         )
-        enhance_file(tools, FilePair(source, target), settings, on_progress=progress)
-        return target
+        return target, enhance_file(tools, FilePair(source, target), settings, on_progress=progress)
 
     def _enhancer(self) -> Enhancer:
         with self._lock:

@@ -118,7 +118,8 @@ async function denoise(item) {
     if (answer.state === "done") {
       item.state = "done";
       item.result = answer;
-      update(item, `done, ${clock(answer.n_samples / answer.sample_rate)}`, 1);
+      const clipped = answer.clipped_db === null ? "" : `; peaks of up to ${answer.clipped_db} dB over full scale are cut off`;
+      update(item, `done, ${clock(answer.n_samples / answer.sample_rate)}${clipped}`, 1);
       if (shown === item) picture();
     } else if (answer.state === "failed") {
       throw new Error(answer.error);
