@@ -124,10 +124,7 @@ def denoise_file(
         kind = output_format(target, info)
         if source.suffix.lower() == target.suffix.lower() and kind[0] != info.format:
             kind = info.format, info.subtype  # what the content is, should the suffix lie about it
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except FileExistsError as error:
-            raise AudioFileError(f"{target.parent}: is a file, not a folder; name another folder") from error
+        make_folder(target.parent)
         with AudioWriter(
             target,
             sample_rate=info.sample_rate,
@@ -146,6 +143,16 @@ def denoise_file(
             except SignalError as error:
                 raise AudioFileError(f"{source}: {error}") from error
     return clipped_in(writer)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, with those above it. Raises `AudioFileError` if that can't be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise AudioFileError(f"{folder}: is a file, not a folder; name another folder") from error
+    except PermissionError as error:
+        raise AudioFileError(f"{folder}: no permission to make this folder. Choose another one.") from error
 
 
 def gain_factor(gain_db: float) -> np.float32:
@@ -279,8 +286,9 @@ def progress_bar(wanted: bool, pairs: Sequence[FilePair]) -> Iterator[Progress]:
         return
     from tqdm import tqdm
 
+    columns, lines = shutil.get_terminal_size()  # where the terminal doesn't say, tqdm alone draws nothing
     if len(pairs) > 1:
-        with tqdm(total=len(pairs), unit="file") as bar:
+        with tqdm(total=len(pairs), unit="file", ncols=columns, nrows=lines) as bar:
             yield Progress(bar, by_seconds=False)
         return
     try:
@@ -288,7 +296,8 @@ def progress_bar(wanted: bool, pairs: Sequence[FilePair]) -> Iterator[Progress]:
         seconds = info.n_samples / info.sample_rate
     except (AudenoiseError, OSError):
         seconds = None  # The file's own turn reports what is wrong with it.
-    with tqdm(total=seconds, unit="s", unit_scale=True) as bar:
+    shape = "{l_bar}{bar}| {n:.0f} of {total:.0f} s of audio [{elapsed}<{remaining}]" if seconds else None
+    with tqdm(total=seconds, unit="s", unit_scale=True, ncols=columns, nrows=lines, bar_format=shape) as bar:
         yield Progress(bar, by_seconds=True)
 
 

@@ -9,7 +9,7 @@ from audenoise.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from audenoise.errors import ModelError, SignalError
 from audenoise.network import Network
 from audenoise.presets import METADATA_FILE, Preset, load_preset
-from audenoise.stream import BLOCK_SECONDS, DenoiserStream, check_layout
+from audenoise.stream import BLOCK_SECONDS, DenoiserStream, check_layout, is_number
 
 
 class Denoiser:
@@ -154,19 +154,21 @@ class Denoiser:
         >>> stream = denoiser.stream(16000)  # doctest: +SKIP
         >>> parts = [stream.process(block) for block in blocks] + [stream.flush()]  # doctest: +SKIP
         """
-        if not (MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE and int(sample_rate) == sample_rate):
+        fits = is_number(sample_rate) and MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE
+        if not fits or int(sample_rate) != sample_rate:
             raise SignalError(
                 f"sample_rate must be a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz. "
-                f"Received: {sample_rate}"
+                f"Received: {sample_rate!r}"
             )
-        if not 1 <= channels <= MAX_CHANNELS:
-            raise SignalError(f"channels must be from 1 to {MAX_CHANNELS}. Received: {channels}")
-        if not 0.0 <= strength <= 1.0:
-            raise SignalError(f"strength must be from 0 to 1. Received: {strength}")
-        if max_attenuation_db is not None and not max_attenuation_db >= 0.0:
-            raise SignalError(f"max_attenuation_db must be at least 0. Received: {max_attenuation_db}")
-        if block_s is not None and not 0.0 <= block_s <= 60.0:
-            raise SignalError(f"block_s must be from 0 to 60 seconds. Received: {block_s}")
+        if not (is_number(channels) and 1 <= channels <= MAX_CHANNELS and int(channels) == channels):
+            raise SignalError(f"channels must be from 1 to {MAX_CHANNELS}. Received: {channels!r}")
+        if not (is_number(strength) and 0.0 <= strength <= 1.0):
+            raise SignalError(f"strength must be from 0 to 1. Received: {strength!r}")
+        limit = max_attenuation_db
+        if limit is not None and not (is_number(limit) and limit >= 0.0):
+            raise SignalError(f"max_attenuation_db must be at least 0. Received: {limit!r}")
+        if block_s is not None and not (is_number(block_s) and 0.0 <= block_s <= 60.0):
+            raise SignalError(f"block_s must be from 0 to 60 seconds. Received: {block_s!r}")
         kept = 0.0 if max_attenuation_db is None else 10.0 ** (-max_attenuation_db / 20.0)
         # Both mixtures are linear in (denoised - noisy), so they come to one weight.
         return DenoiserStream(

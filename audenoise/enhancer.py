@@ -5,7 +5,6 @@ see to either side, so that the pieces make what the whole would, in memory that
 length. NumPy and ONNX Runtime only.
 """
 
-import numbers
 import os
 from typing import Self
 
@@ -24,7 +23,7 @@ from audenoise.conditioning import CONTEXT_S, conditioning_features
 from audenoise.errors import ModelError, SignalError
 from audenoise.presets import GRAPH_FILE, METADATA_FILE, Preset, load_preset
 from audenoise.spectral import frame_count, istft, make_window, stft
-from audenoise.stream import check_layout
+from audenoise.stream import check_layout, is_number
 
 DEFAULT_ENHANCER = "enhancer"
 PIECE_S = 5.0
@@ -194,16 +193,16 @@ class Enhancer:
             "output_rate": self.sample_rate if output_rate is None else output_rate,
         }
         for name, rate in rates.items():
-            if not (_is_number(rate) and MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE and int(rate) == rate):
+            if not (is_number(rate) and MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE and int(rate) == rate):
                 raise SignalError(
                     f"{name} must be a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz. "
                     f"Received: {rate!r}"
                 )
-        if not (_is_number(channels) and 1 <= channels <= MAX_CHANNELS and int(channels) == channels):
+        if not (is_number(channels) and 1 <= channels <= MAX_CHANNELS and int(channels) == channels):
             raise SignalError(f"channels must be from 1 to {MAX_CHANNELS}. Received: {channels!r}")
-        if not (_is_number(amount) and 0.0 <= amount <= 1.0):
+        if not (is_number(amount) and 0.0 <= amount <= 1.0):
             raise SignalError(f"amount must be a number from 0 to 1. Received: {amount!r}")
-        if not (_is_number(piece_s) and 0.0 < piece_s <= 60.0):
+        if not (is_number(piece_s) and 0.0 < piece_s <= 60.0):
             raise SignalError(f"piece_s must be above 0 and at most 60 seconds. Received: {piece_s!r}")
         return EnhancerStream(
             self,
@@ -299,10 +298,6 @@ class EnhancerStream:
             kept = min(end, context)
             self._audio, self._before = self._audio[end - kept :], kept
         return np.concatenate(done) if done else np.zeros((0, self.channels), np.float32)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real)  # NumPy's scalars are registered with it
 
 
 def _first_line(error: BaseException) -> str:

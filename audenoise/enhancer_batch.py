@@ -20,6 +20,7 @@ from audenoise.batch import (
     Outcome,
     clipped_in,
     gain_factor,
+    make_folder,
     outcome_of,
     progress_bar,
     tally,
@@ -135,10 +136,7 @@ def enhance_file(
                 block_s=None,
             )
         container, subtype = result_format(target, info)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        except FileExistsError as error:
-            raise AudioFileError(f"{target.parent}: is a file, not a folder; name another folder") from error
+        make_folder(target.parent)
         expected = (
             None
             if info.n_samples is None

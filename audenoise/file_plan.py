@@ -38,11 +38,13 @@ def plan_files(
         Added to each file name before the dot.
     on_error : callable, optional
         Called for each folder below an input folder that can't be listed; without it, that is an error.
+        Called also for each recording there of a kind that can't be read.
 
     Returns
     -------
     list of FilePair
-        Results of an earlier run that lie inside an input folder are left out.
+        Results of an earlier run that lie inside an input folder are left out, as is a recording that was
+        named twice.
 
     Raises
     ------
@@ -55,6 +57,8 @@ def plan_files(
     text = os.fspath(output)
     if text == "-":
         raise DataError("-: writing to standard output is not possible; name a file or a folder")
+    if any(os.fspath(entry) == "-" and not entry.exists() for entry in inputs):
+        raise DataError("-: reading from standard input is not possible; name a file or a folder")
     if any(separator in suffix for separator in ("/", "\\", "\0")):
         raise DataError(f"the suffix can't contain a slash. Received: {suffix!r}")
     if len(inputs) == 1 and not inputs[0].is_dir() and _names_a_file(text):
@@ -68,6 +72,7 @@ def plan_files(
         if not folder.exists() and folder.suffix.lower() in AUDIO_SUFFIXES and not _ends_in_slash(text):
             raise DataError(f"{text}: is the name of a file; several results need a folder")
         pairs = list(_pairs_in_folder(inputs, folder, suffix, on_error))
+    pairs = list({(_real(pair.source), _real(pair.target)): pair for pair in reversed(pairs)}.values())[::-1]
     _refuse_collisions(pairs)
     return pairs
 
@@ -102,7 +107,8 @@ def _pairs_in_folder(
         if not entry.is_dir():
             yield FilePair(entry, target_for(Path(entry.name)))
             continue
-        recordings = find_audio(entry, on_error=on_error)
+        others: list[AudioFileError] = []
+        recordings = find_audio(entry, on_error=others.append if on_error else None)
         found = [FilePair(source, target_for(source.relative_to(entry))) for source in recordings]
         if results_folder == _real(entry):
             # Results lie among the recordings: a file that is another one's result is no recording.
@@ -111,7 +117,12 @@ def _pairs_in_folder(
         elif results_folder.is_relative_to(_real(entry)):
             found = [pair for pair in found if not _real(pair.source).is_relative_to(results_folder)]
         if not found:
+            if others:
+                raise others[0]
             raise DataError(f"{entry}: no audio files in this folder")
+        if on_error is not None:
+            for other in others:
+                on_error(other)
         yield from found
 
 

@@ -9,6 +9,8 @@ resampled.
 """
 
 import math
+import numbers
+from typing import TypeGuard
 
 import numpy as np
 
@@ -301,12 +303,16 @@ def _is_smooth(number: int) -> bool:
     return number == 1
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, numbers.Real)  # NumPy's scalars are registered with it
+
+
 def check_layout(audio: np.ndarray) -> None:
     """Raise `SignalError` unless the array has a shape and a type that can be audio."""
     if not isinstance(audio, np.ndarray) or audio.ndim not in (1, 2):
         received = f"shape {audio.shape}" if isinstance(audio, np.ndarray) else type(audio).__name__
         raise SignalError(
-            f"audio must be an array of (samples,) or (samples, channels). Received: {received}"
+            f"audio must be a NumPy array of (samples,) or (samples, channels). Received: {received}"
         )
     if not (np.issubdtype(audio.dtype, np.floating) or audio.dtype in _INTEGER_SCALES):
         raise SignalError(f"audio must be floating point, int16 or int32. Received: {audio.dtype}")

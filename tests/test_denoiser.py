@@ -233,6 +233,8 @@ def test_unusable_audio_is_refused(denoisers: dict[str, Denoiser], audio, says: 
     [
         {"sample_rate": 0},
         {"sample_rate": 16000.5},
+        {"sample_rate": "48000"},
+        {"sample_rate": 16000, "strength": None},
         {"sample_rate": 16000, "strength": 1.1},
         {"sample_rate": 16000, "strength": float("nan")},
         {"sample_rate": 16000, "max_attenuation_db": -1.0},

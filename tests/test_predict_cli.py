@@ -110,9 +110,11 @@ def test_folders_keep_their_structure_and_one_bad_file_does_not_stop_the_rest(
     (tmp_path / "in/text.wav").write_text("this is no audio " * 20)
     (tmp_path / "in/cut.wav").write_bytes((tmp_path / "in/a.wav").read_bytes()[:3000])
     (tmp_path / "in/notes.txt").write_text("not looked at")
-    assert predict("in", "missing.wav", "-o", "out", "--suffix", "_clean") == 1
+    (tmp_path / "in/deep/Memo.M4A").write_bytes(b"a phone's, which no one here can read")
+    assert predict("in", "missing.wav", "in/a.wav", "-o", "out", "--suffix", "_clean") == 1
     assert left_in(tmp_path / "out") == ["a_clean.wav", "deep/b_clean.FLAC", "deep/er/c_clean.ogg"]
     lines = errors(capsys)
+    assert "Memo.M4A: is not audio that can be read here. Convert it to wav" in lines.pop(0)
     bad = ["cut", "empty", "inf", "nan", "text", "zero", "missing"]
     assert [line.split("error: ")[1].split(".wav")[0].split("/")[-1] for line in lines] == bad
 
@@ -189,6 +191,9 @@ def test_results_inside_the_input_are_not_denoised_again(predict: Callable[..., 
         (["a.wav", "sub", "-o", "sub/a.wav"], 1, "is a file"),
         (["a.wav", "-o", "out.wav", "--suffix", "_x"], 1, "give a folder"),
         (["empty", "-o", "out"], 1, "no audio files"),
+        (["phone", "-o", "out"], 1, "phone/memo.m4a: is not audio that can be read here"),
+        (["-", "-o", "out.wav"], 1, "reading from standard input is not possible"),
+        (["a.wav", "-o", "/proc/out.wav"], 1, "/proc/out.wav: can't be written ("),
         (["a.wav", "-o", "out", "--model", "nowhere/else"], 1, "no such model folder"),
         (["a.wav", "-o", "out", "--strength", "nan"], 1, "strength must be from 0 to 1"),
         (["a.wav", "-o", "out", "--strength", "2"], 2, "--strength"),
@@ -205,8 +210,9 @@ def test_a_wrong_command_says_so_in_one_line_and_changes_nothing(
     code: int,
     says: str,
 ) -> None:
-    for folder in ("sub", "empty"):
+    for folder in ("sub", "empty", "phone"):
         (tmp_path / folder).mkdir()
+    (tmp_path / "phone/memo.m4a").write_bytes(b"not looked at")
     sf.write("a.wav", noise(4000), 16000)
     sf.write("sub/a.wav", noise(4000), 16000)
     (tmp_path / "link.wav").symlink_to("a.wav")
@@ -233,9 +239,11 @@ def test_without_permission(
     sf.write("in.wav", noise(4000), 16000)
     (tmp_path / "locked").mkdir(mode=0o500)
     assert predict("in.wav", "-o", "locked/out.wav") == 1
+    assert predict("in.wav", "-o", "locked/more/") == 1
     (tmp_path / "in.wav").chmod(0)
     assert predict("in.wav", "-o", "out.wav") == 1
-    assert len(errors(capsys)) == 2
+    assert len(lines := errors(capsys)) == 3
+    assert all("permission" in line.lower() and "Choose another" in line for line in lines[:2])
     assert left_in(tmp_path) == ["in.wav"]
 
 
@@ -392,7 +400,11 @@ def test_models_show_prints_checked_metadata(half: str, capsys: pytest.CaptureFi
     assert main(["models", "show", half]) == 0
     assert '"sample_rate": 16000' in capsys.readouterr().out
     assert main(["models", "show", "no-such-model"]) == 1
-    assert errors(capsys)[0].startswith("audenoise: error: no model called 'no-such-model'")
+    (says,) = errors(capsys)
+    assert says.startswith("audenoise: error: no model called 'no-such-model'; bundled models: ")
+    assert "or a spec file, or name a recipe: additive-autoencoder, " in says
+    assert main(["models", "show", "no/such"]) == 1
+    assert errors(capsys) == ["audenoise: error: no/such: no such model folder"]
 
 
 def test_models_check_names_each_bad_one(

@@ -28,6 +28,20 @@ AUDIO_SUFFIXES = (
     ".au",
     ".caf",
 )
+# Recordings as phones and cameras make them, which libsndfile doesn't read.
+_OTHER_SUFFIXES = (
+    ".m4a",
+    ".m4b",
+    ".aac",
+    ".wma",
+    ".amr",
+    ".3gp",
+    ".mp4",
+    ".mov",
+    ".mkv",
+    ".avi",
+    ".webm",
+)
 # A header outside these is damaged or hostile: 1 Hz would make a resampler write 16000 samples for every one
 # it reads.
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 1_000_000
@@ -106,7 +120,8 @@ def find_audio(
         A folder, searched recursively (links to folders are followed once), or one file, which is returned
         whatever its suffix. Hidden files and folders (`.name`) are left out.
     on_error : callable, optional
-        Called for each folder below `path` that can't be listed; without it, that is an error.
+        Called for each folder below `path` that can't be listed; without it, that is an error. Called also
+        for each recording of a kind that can't be read (m4a, mp4); without it, these are left out.
 
     Returns
     -------
@@ -139,11 +154,13 @@ def find_audio(
             continue
         seen.add(real)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        found += [
-            Path(folder, name)
-            for name in names
-            if not name.startswith(".") and name.lower().endswith(AUDIO_SUFFIXES)
-        ]
+        for name in sorted(names):
+            if name.startswith("."):
+                continue
+            if name.lower().endswith(AUDIO_SUFFIXES):
+                found.append(Path(folder, name))
+            elif on_error is not None and name.lower().endswith(_OTHER_SUFFIXES):
+                on_error(AudioFileError(f"{shown(Path(folder, name))}: {_NOT_AUDIO}"))
     return sorted(found)
 
 

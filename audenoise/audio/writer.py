@@ -405,8 +405,8 @@ class AudioWriter:
             return AudioFileError(
                 f"{shown(self.path)}: no permission to write in its folder. Choose another folder."
             )
-        free = shutil.disk_usage(self.path.parent).free
-        if free < 2**20:
+        total, _, free = shutil.disk_usage(self.path.parent)
+        if total and free < 2**20:  # what is no disk, such as /proc, has no room at all
             return AudioFileError(f"{shown(self.path)}: the disk is full. Free some space and run again.")
         reason = " ".join(str(getattr(error, "strerror", None) or error).split()).rstrip(".")
         reason = reason or "the system refused"
