@@ -27,8 +27,8 @@ from audenoise.cli_inspect import inspect
 from audenoise.cli_listen import listen
 from audenoise.cli_live import live
 from audenoise.cli_models import models
+from audenoise.cli_options import OrderedCommands, report_files, result_options
 from audenoise.cli_options import report as say
-from audenoise.cli_options import result_options
 from audenoise.cli_pretraining import pretrain
 from audenoise.cli_report import report
 from audenoise.cli_training import publish, train
@@ -40,11 +40,8 @@ _INTERRUPTED = 130
 _TERMINATED = 143
 
 
-class _Commands(click.Group):
-    """Sections in the order they are defined, and Ctrl-C or `kill` as one line."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+class _Commands(OrderedCommands):
+    """Ctrl-C or `kill` as one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -144,7 +141,8 @@ def predict(
     IN is a recording (wav, flac, ogg, mp3; any rate and channel count) or a folder, whose structure is kept
     under OUT. Results have the length, rate, channels and sample format of the recording, and no delay.
 
-    A recording that can't be read is reported, the others are done all the same; the exit code is 1 then.
+    A recording that can't be read is reported, the others are done all the same; the exit code is 1 then, and
+    also where the one result that OUT names exists already and is kept.
 
     \b
     Examples:
@@ -155,12 +153,12 @@ def predict(
         raise click.UsageError("IN and OUT must not be empty (a variable that is not set?).")
     # An import that is interrupted can fail in any way, or not at all.
     with signals_held(signal.SIGINT, signal.SIGTERM):
-        from audenoise.batch import clipping_line, denoise_files
+        from audenoise.batch import denoise_files
         from audenoise.file_plan import plan_files
     unlisted: list[AudenoiseError] = []
     plan = plan_files([Path(name) for name in inputs], output, suffix=suffix, on_error=unlisted.append)
     for problem in unlisted:
-        _report(f"error: {problem}")
+        say(f"error: {problem}")
     result = denoise_files(
         plan,
         model=model,
@@ -171,19 +169,17 @@ def predict(
         plot=plot,
         jobs=jobs,
         ray=ray,
-        report=_report,
+        report=say,
         progress=not quiet and sys.stderr.isatty(),
     )
-    if result.kept:
-        others = f" and {len(result.kept) - 1} more" if len(result.kept) > 1 else ""
-        _report(f"kept existing {result.kept[0]}{others}; --overwrite replaces")
-    if result.clipped:
-        _report(clipping_line(result.clipped, gain_db))
-    if not quiet and len(plan) > 1:
-        _report(f"{result.denoised} denoised, {len(result.kept)} kept, {result.failed} failed")
-    # Who names one result and does not get it must not believe that it is there.
-    named_one_was_kept = result.kept == [Path(output)]
-    return 1 if result.failed or unlisted or named_one_was_kept else 0
+    return report_files(
+        result,
+        done="denoised",
+        output=output,
+        gain_db=gain_db,
+        plan=None if quiet else plan,
+        complete=not unlisted,
+    )
 
 
 for _command in (
@@ -250,10 +246,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _report(line: str) -> None:
-    say(one_line(" ".join(line.split())))
-
-
 def _fail(message: str, *, code: int = 1) -> int:
-    _report(f"error: {message}")
+    say(f"error: {' '.join(message.split())}")
     return code

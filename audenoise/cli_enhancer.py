@@ -12,6 +12,7 @@ from audenoise.cli_options import (
     feeding_options,
     recipe_options,
     report,
+    report_files,
     result_options,
     run_options,
 )
@@ -76,7 +77,6 @@ def enhance(
     """
     if not (all(inputs) and output):
         raise click.UsageError("IN and OUT must not be empty (a variable that is not set?).")
-    from audenoise.batch import clipping_line
     from audenoise.enhancer_batch import EnhanceSettings, enhance_files
     from audenoise.file_plan import plan_files
 
@@ -91,15 +91,14 @@ def enhance(
         report=report,
         progress=not quiet and sys.stderr.isatty(),
     )
-    if result.kept:
-        others = f" and {len(result.kept) - 1} more" if len(result.kept) > 1 else ""
-        report(f"kept existing {result.kept[0]}{others}; --overwrite replaces")
-    if result.clipped:
-        report(clipping_line(result.clipped, settings["gain_db"]))
-    if not quiet and len(plan) > 1:
-        report(f"{result.denoised} enhanced, {len(result.kept)} kept, {result.failed} failed")
-    named_one_was_kept = result.kept == [Path(output)]
-    return 1 if result.failed or unlisted or named_one_was_kept else 0
+    return report_files(
+        result,
+        done="enhanced",
+        output=output,
+        gain_db=settings["gain_db"],
+        plan=None if quiet else plan,
+        complete=not unlisted,
+    )
 
 
 @click.command("train-enhancer")

@@ -114,7 +114,8 @@ def evaluate(
     """Score models on pairs of noisy and clean recordings, beside the input and other systems.
 
     NOISY and CLEAN are folders whose files match by name, suffixes apart, or two files; or one folder that
-    holds noisy/ and clean/. DATASET was made by build-dataset, its test side is taken.
+    holds noisy/ and clean/, or noisy_testset_wav/ and clean_testset_wav/ as VoiceBank+DEMAND does. DATASET
+    was made by build-dataset, its test side is taken.
 
     Scores are means over files with 95 % confidence intervals: wideband PESQ, ESTOI and STOI, SI-SDR, the
     gain in SNR, the log-spectral distance, and DNSMOS P.835; in all, by SNR, and by class of noise. PESQ,
@@ -206,17 +207,17 @@ def chosen_pairs(
     inputs: Sequence[Path], side: str, labels: Path | None, label_column: str | None = None
 ) -> tuple[list[Any], list[Any], list[str]]:
     """What `evaluate` and `report` are asked to score: pairs, what was left out, and notes on them."""
-    from audenoise.evaluation import apply_labels, apply_noise_logs, find_pairs, read_labels, stored_pairs
+    from audenoise import evaluation
 
     left: list[Any] = []
     notes: list[str] = []
     folder = inputs[0]
-    if len(inputs) == 1 and (folder / "noisy").is_dir() and (folder / "clean").is_dir():
-        inputs = folder / "noisy", folder / "clean"
+    if len(inputs) == 1:
+        inputs = evaluation.paired_folders(folder) or inputs
     if len(inputs) == 2:
-        pairs, left = find_pairs(*inputs)
+        pairs, left = evaluation.find_pairs(*inputs)
         if labels is None:
-            pairs, notes = apply_noise_logs(pairs, inputs[0])
+            pairs, notes = evaluation.apply_noise_logs(pairs, inputs[0])
     elif folder.is_file():
         raise DataError(f"{folder}: name its clean recording too")
     else:
@@ -225,9 +226,9 @@ def chosen_pairs(
 
         info = DatasetInfo.read(folder)
         stored = open_side(info, side)
-        pairs = stored_pairs(stored.index, stored.stored, info.rows(side))
+        pairs = evaluation.stored_pairs(stored.index, stored.stored, info.rows(side))
     if labels is not None:
-        pairs, unknown = apply_labels(pairs, read_labels(labels, column=label_column))
+        pairs, unknown = evaluation.apply_labels(pairs, evaluation.read_labels(labels, column=label_column))
         if unknown:
             notes.append(f"{len(unknown)} pairs are not in {labels}, {unknown[0]} for one")
     return pairs, left, notes

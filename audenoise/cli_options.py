@@ -1,10 +1,16 @@
-"""Options that several commands have, with the same words and limits."""
+"""What several commands have: options with the same words and limits, and what is said at the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from audenoise.errors import one_line
+
+if TYPE_CHECKING:
+    from audenoise.batch import BatchResult
+    from audenoise.file_plan import FilePair
 
 FOLDERS: dict[str, Any] = {
     "multiple": True,
@@ -14,9 +20,62 @@ FOLDERS: dict[str, Any] = {
 Command = Callable[..., Any]
 
 
+class OrderedCommands(click.Group):
+    """Commands in the order they are defined in, where click sorts them by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
 def report(line: str) -> None:
-    """Say something on stderr, as every command does."""
-    click.echo(f"audenoise: {line}", err=True)
+    """Say something on stderr, in one line, as every command does."""
+    click.echo(f"audenoise: {one_line(line)}", err=True)
+
+
+def report_files(
+    result: "BatchResult",
+    *,
+    done: str,
+    output: str,
+    gain_db: float,
+    plan: "Sequence[FilePair] | None",
+    complete: bool,
+) -> int:
+    """Say what became of recordings that were worked on one by one: kept, clipped, how many.
+
+    Parameters
+    ----------
+    result : BatchResult
+    done : str
+        What was done to them, such as "denoised".
+    output : str
+        What the user named for the results.
+    gain_db : float
+        With which they were written.
+    plan : sequence of FilePair or None
+        What there was to work on; None says nothing of how it went where it went well.
+    complete : bool
+        Whether all that the user named was found.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    from audenoise.batch import clipping_line
+
+    if result.kept:
+        others = f" and {len(result.kept) - 1} more" if len(result.kept) > 1 else ""
+        report(f"kept existing {result.kept[0]}{others}; --overwrite replaces")
+    if result.clipped:
+        report(clipping_line(result.clipped, gain_db))
+    if plan and len(plan) == 1 and result.denoised:
+        report(f"wrote {plan[0].target}")
+    elif plan and len(plan) > 1:
+        report(f"{result.denoised} {done}, {len(result.kept)} kept, {result.failed} failed")
+    # Who names one result and does not get it must not believe that it is there.
+    named_one_was_kept = result.kept == [Path(output)]
+    return 1 if result.failed or not complete or named_one_was_kept else 0
 
 
 def _stacked(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:

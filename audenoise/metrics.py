@@ -98,7 +98,7 @@ def si_sdr_db(reference: AudioVector, estimate: AudioVector) -> float:
     reference, estimate = _valid_pair(reference, estimate)
     reference = _not_silent(reference - reference.mean(), "reference without its mean")
     estimate = _not_silent(estimate - estimate.mean(), "estimate without its mean")
-    target = (np.dot(estimate, reference) / _energy(reference)) * reference
+    target = (_product(estimate, reference) / _energy(reference)) * reference
     return _ratio_db(_energy(target), _energy(target - estimate))
 
 
@@ -493,8 +493,13 @@ def _long_enough(audio: np.ndarray, n_samples: int, purpose: str) -> None:
         raise SignalError(f"{purpose} needs at least {n_samples} samples. Received: {audio.size}")
 
 
+def _product(first: np.ndarray, second: np.ndarray) -> float:
+    """Inner product. That of BLAS depends in its last digits on the number of threads."""
+    return float(np.einsum("i,i->", first, second))
+
+
 def _energy(audio: np.ndarray) -> float:
-    return float(np.dot(audio, audio))
+    return _product(audio, audio)
 
 
 def _ratio_db(signal: float, noise: float) -> float:

@@ -123,3 +123,10 @@ def test_completion_knows_commands_and_options() -> None:
 def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "tcsh"]) == 2
     assert "bash" in capsys.readouterr().err
+
+
+def test_commands_of_models_are_listed_from_the_first_to_the_last_that_one_needs(capsys) -> None:
+    with pytest.raises(SystemExit):
+        cli(["models", "--help"])
+    listed = capsys.readouterr().out.partition("Commands:")[2].split()
+    assert [word for word in listed if word in ("list", "show", "check")][:3] == ["list", "show", "check"]

@@ -627,6 +627,21 @@ def test_steps_make_what_the_build_makes(corpus: Inputs, tmp_path: Path) -> None
         np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
 
 
+def test_plain_functions_name_what_they_leave_out(bad_corpus: Inputs) -> None:
+    folders = bad_corpus.clean[0], bad_corpus.noise[0]
+    vectors = folders_to_vectors(*folders, sample_rate=RATE, mixtures=5)
+    with pytest.warns(UserWarning, match="left out") as told:
+        made = list(vectors)
+    assert len(made) == 4 * 5
+    named = {str(each.message).split(": left out: ")[0] for each in told if "left out" in str(each.message)}
+    assert {Path(path).relative_to(folders[0].parent).as_posix() for path in named} == {
+        "clean/empty.wav", "clean/broken.flac", "clean/silent.wav", "clean/short.wav", "clean/nan.wav",
+        "noise/empty.wav", "noise/broken.flac",
+    }  # fmt: skip
+    with pytest.raises(Exception, match=r"empty.wav: is empty .*strict"):
+        list(folders_to_vectors(*folders, sample_rate=RATE, strict=True))
+
+
 def test_saving_wants_pairs_and_a_free_name(tmp_path: Path) -> None:
     pair = (np.ones((3, 5), np.complex64), np.ones((3, 5), np.complex64))
     save_dataset([pair], tmp_path / "a")
@@ -647,7 +662,9 @@ def test_saving_wants_pairs_and_a_free_name(tmp_path: Path) -> None:
 def test_what_is_saved_alone_is_told_from_a_dataset(tmp_path: Path, built: Path) -> None:
     spectrum = np.ones((3, 5), np.complex64)
     save_dataset([(spectrum, spectrum)], tmp_path / "alone")
-    with pytest.raises(DataError, match=r"alone: holds spectrograms alone, .*load_dataset .* sample_rate, .*build-dataset"):
+    with pytest.raises(
+        DataError, match=r"alone: holds spectrograms alone, .*load_dataset .*sample_rate.*build-da"
+    ):
         DatasetInfo.read(tmp_path / "alone")
     with pytest.raises(DataError, match=f"train: is one side of a dataset; name the whole one, {built}$"):
         DatasetInfo.read(built / "train")

@@ -3,7 +3,10 @@
 import csv
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +36,7 @@ from audenoise.evaluation import (
     markdown_report,
     model_system,
     named_systems,
+    paired_folders,
     pictures,
     planning,
     read_labels,
@@ -118,6 +122,25 @@ def test_the_result_does_not_depend_on_the_number_of_processes(folders):
     one, two = (
         evaluate(pairs, named_systems(["spectral-subtraction"]), metrics=PLAIN, jobs=jobs).to_dict()
         for jobs in (1, 2)
+    )
+    assert one == two
+
+
+def test_scores_do_not_depend_on_the_threads_of_blas():
+    program = (
+        "import numpy as np; from audenoise import metrics;"
+        "clean, noise = np.random.default_rng(0).standard_normal((2, 100_000));"
+        "print(repr(metrics.si_sdr_db(clean, clean + noise)), repr(metrics.snr_db(clean, clean + noise)))"
+    )
+    one, two = (
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
     )
     assert one == two
 
@@ -515,6 +538,20 @@ def test_one_folder_with_both_sides_and_single_files(folders, tmp_path, capsys):
     assert "is no dataset" in capsys.readouterr().err
 
 
+def test_of_several_pairs_of_folders_the_one_for_testing_is_taken(tmp_path):
+    assert paired_folders(tmp_path) is None
+    for name in ("noisy_trainset_28spk_wav", "clean_trainset_28spk_wav", "noisy_testset_wav", "noisy"):
+        (tmp_path / name).mkdir()
+    train = tmp_path / "noisy_trainset_28spk_wav", tmp_path / "clean_trainset_28spk_wav"
+    assert paired_folders(tmp_path) == train
+    (tmp_path / "clean_testset_wav").mkdir()
+    assert paired_folders(tmp_path) == (tmp_path / "noisy_testset_wav", tmp_path / "clean_testset_wav")
+    (tmp_path / "clean_testset_wav").rmdir()
+    (tmp_path / "Clean").mkdir()
+    with pytest.raises(DataError, match="holds noisy, noisy_trainset_28spk_wav; name the noisy and"):
+        paired_folders(tmp_path)
+
+
 def test_voicebank_s_log_gives_classes_and_snrs_and_labels_of_one_s_own_win(tmp_path, capsys, monkeypatch):
     for number in range(3):
         noisy, clean = recording(number, 0.5)
@@ -553,6 +590,7 @@ def test_voicebank_s_log_gives_classes_and_snrs_and_labels_of_one_s_own_win(tmp_
     shown = capsys.readouterr().out
     assert f"2 of 3 pairs are those of {log}\n" in shown
     assert "cafe" in shown
+    assert evaluated("../vb").pairs == result.pairs
     one = evaluated("noisy_testset_wav/p232_001.wav", "clean_testset_wav/p232_001.wav")
     assert [(pair.label, pair.snr_db) for pair in one.pairs] == [("cafe", 2.5)]
 

@@ -16,7 +16,7 @@ from saved_datasets import RATE, mixture, write_dataset
 
 from audenoise.cli import main
 from audenoise.datasets import DatasetInfo
-from audenoise.datasets.description import random_triples
+from audenoise.datasets.description import describe, random_triples
 from audenoise.datasets.inspection import Findings, inspect_items
 from audenoise.datasets.item_checks import is_clipped
 from audenoise.shards import index_shards
@@ -261,6 +261,20 @@ def test_the_table_says_what_is_inside(sound: tuple[Path, Pairs], capsys) -> Non
     assert cells["SNR 0 to 5 dB"] == ["2", "1"]
     assert cells["SNR 15 to 20 dB"] == ["1", "0"]
     assert cells["noise class0"] == ["3", "1"]
+
+
+def test_sides_with_other_snrs_have_them_in_one_table(sound: tuple[Path, Pairs], tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(sound[0], folder)
+    edit(folder, lambda data: data["sides"]["test"].update(snr_db={"edges": [15, 20, 25], "counts": [1, 2]}))
+    edit(folder, lambda data: data["sides"]["train"].update(snr_db={"edges": [0, 5, 10], "counts": [4, 3]}))
+    lines = [line.split() for line in describe(DatasetInfo.read(folder)) if "SNR" in line]
+    assert [[line[1], line[3], *line[5:7]] for line in lines] == [
+        ["0", "5", "4", "0"],
+        ["5", "10", "3", "0"],
+        ["15", "20", "0", "1"],
+        ["20", "25", "0", "2"],
+    ]
 
 
 def test_the_picture_is_seeded_and_nothing_is_overwritten(

@@ -128,6 +128,7 @@ def test_existing_results_are_kept_and_reported(
     assert (tmp_path / "out.wav").read_bytes() == b"precious"
     assert "kept existing out.wav" in capsys.readouterr().err
     assert predict("in.wav", "-o", "out.wav", "--overwrite") == 0
+    assert capsys.readouterr().err == "audenoise: wrote out.wav\n"
     assert sf.info("out.wav").frames == 4000
 
 

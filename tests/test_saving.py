@@ -1,6 +1,5 @@
 """`save_dataset`: what was made with plain functions becomes a dataset that the commands take."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from saved_datasets import RATE, mixture
 from training_batches import tiny
 
+from audenoise.audio import write_audio
 from audenoise.cli import main
 from audenoise.datasets import (
     DatasetInfo,
@@ -19,6 +19,7 @@ from audenoise.datasets import (
     vectors_to_spectrograms,
 )
 from audenoise.errors import DataError
+from audenoise.evaluation import Evaluation
 from audenoise.mixing import active_rms, rms
 from audenoise.specs import dump_spec
 
@@ -35,6 +36,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sides = {side: vectors_to_spectrograms(pairs, **STFT) for side, pairs in PAIRS.items()}
     save_dataset(sides, folder, sample_rate=RATE, **STFT)
     return folder
+
+
+def _spectra(**stft: Any) -> list[Any]:
+    return list(vectors_to_spectrograms(PAIRS["test"], **stft).as_numpy_iterator())
 
 
 def test_it_says_what_it_holds(saved: Path) -> None:
@@ -69,18 +74,20 @@ def test_it_is_inspected_trained_on_and_evaluated(saved: Path, tmp_path: Path, c
     assert main([*command, "--workers", "0"]) == 0
     assert (run / "best.weights.h5").is_file()
     scores = tmp_path / "scores.json"
-    options = ["--denoised", f"same={tmp_path}/none", "--systems", "none", "--metrics", "si_sdr_db"]
+    (tmp_path / "clean").mkdir()
     for item, (_, clean) in enumerate(load_vectors(saved, "test")):
-        from audenoise.audio import write_audio
-
-        (tmp_path / "none").mkdir(exist_ok=True)
-        write_audio(tmp_path / f"none/{item:06d}.wav", clean, RATE)
+        write_audio(tmp_path / f"clean/{item:06d}.wav", clean, RATE)
+    options = ["--denoised", f"clean={tmp_path}/clean", "--systems", "none", "--metrics", "si_sdr_db"]
     assert main(["evaluate", str(saved), *options, "--json", str(scores), "--jobs", "1"]) == 0
-    assert len(json.loads(scores.read_text())["pairs"]) == len(PAIRS["test"])
+    result = Evaluation.read(scores)
+    assert [pair.snr_db for pair in result.pairs] == [
+        float(row["snr_db"]) for row in DatasetInfo.read(saved).rows("test")
+    ]
+    assert min(result.system("clean").values("si_sdr_db")) > 60 > max(result.noisy.values("si_sdr_db"))
 
 
 def test_leaks_show_by_equal_items(tmp_path: Path, capsys) -> None:
-    pairs = list(vectors_to_spectrograms(PAIRS["test"], **STFT).as_numpy_iterator())
+    pairs = _spectra(**STFT)
     save_dataset({"train": pairs, "test": pairs[1:2]}, tmp_path / "leaky", sample_rate=RATE, **STFT)
     assert main(["inspect", str(tmp_path / "leaky"), "--strict", "--triples", "0"]) == 1
     assert "train item 1, test item 0 are the same waveforms" in capsys.readouterr().out
@@ -88,7 +95,9 @@ def test_leaks_show_by_equal_items(tmp_path: Path, capsys) -> None:
 
 def test_spectrograms_saved_alone_become_a_dataset(tmp_path: Path, capsys) -> None:
     save_dataset(vectors_to_spectrograms(PAIRS["train"], **STFT), tmp_path / "alone")
-    with pytest.raises(DataError, match="alone: holds spectrograms alone, .* sample_rate, n_fft and hop_len"):
+    with pytest.raises(
+        DataError, match=r"alone: holds spectrograms alone, .* sample_rate, n_fft and hop_len"
+    ):
         DatasetInfo.read(tmp_path / "alone")
     save_dataset(load_dataset(tmp_path / "alone"), tmp_path / "set", sample_rate=RATE, **STFT)
     assert list(DatasetInfo.read(tmp_path / "set").sides) == ["train"]
@@ -97,10 +106,6 @@ def test_spectrograms_saved_alone_become_a_dataset(tmp_path: Path, capsys) -> No
         np.testing.assert_array_equal(one[1].numpy(), other[1].numpy())
     assert main(["train", str(tmp_path / "set"), "--out", str(tmp_path / "run")]) == 1
     assert "stft.n_fft is 128 in the dataset and 512 in the spec" in capsys.readouterr().err
-
-
-def _spectra(**stft: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    return list(vectors_to_spectrograms(PAIRS["test"], **stft).as_numpy_iterator())
 
 
 @pytest.mark.parametrize(
@@ -121,13 +126,13 @@ def test_another_stft_than_is_said_is_refused(made: Any, said: Any, message: str
 def test_what_cannot_be_kept_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     pairs = _spectra(**STFT)
     (noisy, clean), out = pairs[0], tmp_path / "set"
-    with pytest.raises(DataError, match="item 1: holds .*over the window's sum"):
+    with pytest.raises(DataError, match=r"item 1: holds .*over the window's sum"):
         save_dataset([pairs[1], (64 * noisy, 64 * clean)], out)
     with pytest.raises(DataError, match="item 0: holds nan"):
         save_dataset([(noisy * np.nan, clean)], out)
     with pytest.raises(DataError, match=r"item 1: .*must be \(frames, 65\) alike"):
         save_dataset([pairs[1], (noisy[:, :9], clean[:, :9])], out)
-    with pytest.raises(DataError, match="sides must be train, and test if wanted. Received: test"):
+    with pytest.raises(DataError, match=r"sides must be train, and test if wanted\. Received: test"):
         save_dataset({"test": pairs}, out, sample_rate=RATE, **STFT)
     with pytest.raises(DataError, match="set: test: there is nothing to save"):
         save_dataset({"train": pairs, "test": []}, out, sample_rate=RATE, **STFT)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -90,15 +91,16 @@ def _speakers(side: SideInfo) -> str:
 
 
 def _snr_rows(sides: list[SideInfo]) -> Iterator[str]:
-    edges = sides[0].snr_db.edges
-    totals = np.sum([side.snr_db.counts for side in sides if side.snr_db.edges == edges], axis=0)
-    used = np.flatnonzero(totals)
-    if not used.size or any(side.snr_db.edges != edges for side in sides):
-        return
-    for i in range(used[0], used[-1] + 1):
-        bar = "#" * round(_BAR * totals[i] / totals.max())
-        counts = [f"{side.snr_db.counts[i]}" for side in sides]
-        yield _row(f"SNR {edges[i]:g} to {edges[i + 1]:g} dB", counts, [bar])
+    """Each side has the bands from its own lowest to its own highest one."""
+    counts = [dict(zip(pairwise(side.snr_db.edges), side.snr_db.counts, strict=False)) for side in sides]
+    totals = {band: sum(each.get(band, 0) for each in counts) for each in counts for band in each}
+    used = [band for band, total in totals.items() if total]
+    for low, high in sorted(totals):
+        if used and min(used) <= (low, high) <= max(used):
+            bar = "#" * round(_BAR * totals[low, high] / max(totals.values()))
+            yield _row(
+                f"SNR {low:g} to {high:g} dB", [f"{each.get((low, high), 0)}" for each in counts], [bar]
+            )
 
 
 def _class_rows(sides: list[SideInfo]) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """Save spectrogram pairs made in Python: the files alone, or a whole dataset that the commands take.
 
->>> vectors = folders_to_vectors("speech", "noises", sample_rate=8000)  # doctest: +SKIP
 >>> stft = {"n_fft": 256, "hop_length": 128}  # doctest: +SKIP
->>> pairs = vectors_to_spectrograms(vectors, **stft)  # doctest: +SKIP
->>> sides = {"train": pairs.skip(20), "test": pairs.take(20)}  # doctest: +SKIP
+>>> sides = {}  # doctest: +SKIP
+>>> for side in ("train", "test"):  # doctest: +SKIP
+...     vectors = folders_to_vectors(f"speech/{side}", f"noises/{side}", sample_rate=8000)
+...     sides[side] = vectors_to_spectrograms(vectors, **stft)
 >>> save_dataset(sides, "set", sample_rate=8000, **stft)  # doctest: +SKIP
 
 Then ``audenoise inspect set/`` and ``audenoise train set/ --spec SPEC``.
@@ -34,6 +35,7 @@ from .info import COLUMNS, write_info
 from .storage import as_numpy
 
 SpectrogramPair = tuple[np.ndarray, np.ndarray]
+_DEFAULTS = (512, 256, None, "sqrt_hann")
 _INCONSISTENT = 0.12
 """Share by which a spectrogram may differ from the STFT of its inverse. Another hop gives 0.35 and more, a
 Hann window in place of its root 0.16, a target made with a mask 0.07."""
@@ -94,9 +96,6 @@ def save_dataset(
         os.replace(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-_DEFAULTS = (512, 256, None, "sqrt_hann")
 
 
 def _save_sides(

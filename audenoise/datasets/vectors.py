@@ -9,6 +9,7 @@ With `sample_rate`, `save_dataset` makes a whole dataset, which ``audenoise insp
 """
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from audenoise.array_types import AudioVector
 from audenoise.crops import StoredStft
 from audenoise.keras_loading import load_tensorflow
 from audenoise.sources.inputs import Inputs
+from audenoise.sources.recordings import Skipped
 from audenoise.sources.settings import DatasetSpec, make_spec
 from audenoise.sources.stored import spectrogram
 from audenoise.sources.vectors import iterate_vectors
@@ -39,7 +41,7 @@ def folders_to_vectors(
     seed: int = 0,
     **options: Any,
 ) -> "tf.data.Dataset":
-    """Mix the recordings of two folders.
+    """Mix the recordings of two folders. What can't be used is left out with a warning that names it.
 
     Parameters
     ----------
@@ -100,8 +102,12 @@ def _dataset(inputs: Inputs, spec: DatasetSpec) -> "tf.data.Dataset":
     tf = load_tensorflow()
     vector = tf.TensorSpec((None,), tf.float32)
     return tf.data.Dataset.from_generator(
-        lambda: iterate_vectors(inputs, spec), output_signature=(vector, vector)
+        lambda: iterate_vectors(inputs, spec, on_skip=_warn), output_signature=(vector, vector)
     )
+
+
+def _warn(skipped: Skipped) -> None:
+    warnings.warn(f"{skipped.path}: left out: {skipped.reason}", stacklevel=2)
 
 
 def vectors_to_spectrograms(

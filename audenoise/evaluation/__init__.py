@@ -6,7 +6,7 @@ those of `pictures`, which loads Matplotlib, into pictures.
 """
 
 from .labels import apply_labels, apply_noise_logs, read_labels
-from .pairs import Left, Pair, find_pairs, stored_pairs
+from .pairs import Left, Pair, find_pairs, paired_folders, stored_pairs
 from .planning import DEFAULT_METRICS, METRIC_NAMES
 from .report import console_report, file_rows, markdown_report
 from .results import Evaluation, Interval, PairInfo, SystemScores
@@ -36,6 +36,7 @@ __all__ = [
     "markdown_report",
     "model_system",
     "named_systems",
+    "paired_folders",
     "read_labels",
     "stored_pairs",
 ]

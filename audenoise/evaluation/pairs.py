@@ -176,6 +176,32 @@ def find_pairs(noisy: str | os.PathLike[str], clean: str | os.PathLike[str]) -> 
     return pairs, left
 
 
+def paired_folders(folder: Path) -> tuple[Path, Path] | None:
+    """The folders of noisy and of clean recordings in one, or None if there are none.
+
+    They are named alike but for "noisy" and "clean", as in VoiceBank+DEMAND: of several such, the one with
+    "test" in its name.
+
+    Raises
+    ------
+    DataError
+        If there are several, none or some of them for testing.
+    """
+    if not folder.is_dir():
+        return None
+    there = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    found = {
+        name: (path, there[twin])
+        for name, path in there.items()
+        if "noisy" in name and (twin := name.replace("noisy", "clean")) in there
+    }
+    tests = [name for name in found if "test" in name]
+    chosen = tests if len(found) > 1 else list(found)
+    if found and len(chosen) != 1:
+        raise DataError(f"{folder}: holds {', '.join(found)}; name the noisy and the clean folder to take")
+    return found[chosen[0]] if chosen else None
+
+
 def stored_pairs(index: ShardIndex, stft: StoredStft, rows: Iterable[Mapping[str, str]]) -> list[Pair]:
     """The items of one side of a saved dataset, with the class and SNR that its table gives.
 

@@ -1,6 +1,6 @@
 """Pairs of waveforms straight from folders, one at a time, with nothing written."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from audenoise.array_types import AudioVector
@@ -8,24 +8,30 @@ from audenoise.errors import DataError
 
 from .gathering import gather
 from .inputs import Inputs
-from .items import maker_of
+from .items import ItemMixer, maker_of
 from .planning import plan_side
 from .recordings import Skipped
 from .settings import DatasetSpec
 
 
 def iterate_vectors(
-    inputs: Inputs, spec: DatasetSpec | None = None, **changes: Any
+    inputs: Inputs,
+    spec: DatasetSpec | None = None,
+    *,
+    on_skip: Callable[[Skipped], object] = lambda skipped: None,
+    **changes: Any,
 ) -> Iterator[tuple[AudioVector, AudioVector]]:
     """The items of one side with all recordings, as `build_dataset` makes them: (noisy, clean) waveforms.
 
-    What can't be used is left out, or an error with `spec.strict`; `gather` tells what it is.
+    What can't be used is left out, or an error with `spec.strict`.
 
     Parameters
     ----------
     inputs : Inputs
     spec : DatasetSpec, optional
         Its `test_split` and STFT have no meaning here.
+    on_skip : callable
+        Called with each recording that can't be used, and why.
     **changes
         Keys of the spec that differ.
 
@@ -35,7 +41,10 @@ def iterate_vectors(
         As for `gather` and `plan_side`.
     """
     spec = DatasetSpec.model_validate({**(spec or DatasetSpec()).model_dump(), **changes, "test_split": 0.0})
-    side = gather(inputs, spec, jobs=1).sides["train"]
+    gathered = gather(inputs, spec, jobs=1)
+    for skipped in gathered.skipped:
+        on_skip(skipped)
+    side = gathered.sides["train"]
     plan = plan_side(
         side.lengths(spec.sample_rate),
         stored=spec.stored,
@@ -50,7 +59,12 @@ def iterate_vectors(
     maker = maker_of(side, spec, seed=(spec.seed, 0), cache=None)
     for slot in plan.slots():
         item = maker.make(slot)
+        problems = [item] if isinstance(item, Skipped) else []
+        if isinstance(maker, ItemMixer):
+            problems += maker.take_problems()
+        for problem in problems:
+            if spec.strict:
+                raise DataError(f"{problem.path}: {problem.reason} (strict)")
+            on_skip(problem)
         if not isinstance(item, Skipped):
             yield item.noisy, item.clean
-        elif spec.strict:
-            raise DataError(f"{item.path}: {item.reason} (strict)")
