@@ -361,6 +361,8 @@ def test_bands_are_the_mixed_snrs_or_measured_ones_between_edges():
     assert some.by_label() == {}
     many = made_up([float(x) for x in range(11)], [0.0] * 11, [None] * 11)
     assert list(many.by_snr()) == ["0 to 5 dB", "5 to 10 dB", "10 to 15 dB"]
+    drawn = made_up([2.5, 6.712], [0.0] * 2, [None] * 2)  # not a value that was chosen
+    assert drawn.by_snr() == {"0 to 5 dB": ["0"], "5 to 10 dB": ["1"]}
 
 
 def test_labels_match_by_path_or_by_name(tmp_path):

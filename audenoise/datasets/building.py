@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audenoise.allocation import keep_freed_memory
+from audenoise.durations import in_words
 from audenoise.errors import DataError
 from audenoise.sources.gathering import Gathered, gather
 from audenoise.sources.inputs import Inputs, Side
@@ -22,6 +23,7 @@ from .info import INFO_FILE, DatasetInfo, write_info
 from .workplace import Workplace
 
 Report = Callable[[str], object]
+_FEW = 10
 _SHOWN = 10
 _ATTEMPTS = 40
 """Workers that a shard may kill: each item that kills two is left out, and then the others are made."""
@@ -92,6 +94,10 @@ def build_dataset(
             raise
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 class _Build:
     def __init__(
         self, place: Workplace, inputs: Inputs, spec: DatasetSpec, jobs: int, ray: str | None,
@@ -113,10 +119,10 @@ class _Build:
         self._check_unchanged(gathered.sides)
         seconds = {name: int(plan.samples.sum()) / self.spec.sample_rate for name, plan in plans.items()}
         for name, plan in plans.items():
-            self.report(
-                f"{name}: {plan.items} items, {seconds[name] / 3600:.2f} h, {plan.n_shards} shards, "
-                f"{plan.bytes / 1e9:.2f} GB"
-            )
+            counts = f"{_counted(plan.items, 'item')}, {in_words(seconds[name])}"
+            self.report(f"{name}: {counts}, {_counted(plan.n_shards, 'shard')}, {plan.bytes / 1e6:,.0f} MB")
+            if name == "test" and plan.items < _FEW:
+                self.report(f"only {counts} to test on: scores will say little; a larger --test-split helps")
         cache = self._check_disk(gathered.sides, plans)
         write_blueprint(self.place.folder, self.spec, sides=gathered.sides, plans=plans, cache_noise=cache)
         stores = {

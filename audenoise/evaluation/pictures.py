@@ -43,7 +43,8 @@ def plot_by_snr(evaluation: Evaluation, *, edges_db: Sequence[float] = ()) -> Fi
         }
         plot_intervals(axes, _counted(bands), series, score_label=_axis_title(metric))
 
-    return _panels(evaluation, draw, "SNR of the input (number of files): mean, 95 % confidence interval")
+    caption = "SNR of the input (number of files): mean, 95 % confidence interval (from 5 files on)"
+    return _panels(evaluation, draw, caption)
 
 
 def plot_spread(evaluation: Evaluation, *, edges_db: Sequence[float] = ()) -> Figure:
@@ -115,7 +116,8 @@ def plot_by_label(evaluation: Evaluation) -> Figure:
 
 
 def best_and_worst(evaluation: Evaluation, system: SystemScores) -> tuple[str, str] | None:
-    """Files where a system gains most and least over the noisy input, by the first of `MAIN_METRICS`."""
+    """Files where a system gains most and least over the noisy input, by the first of `MAIN_METRICS`; None if
+    there are not two."""
     metric = main_metrics(evaluation, 1)[0]
     both = [
         name
@@ -123,6 +125,8 @@ def best_and_worst(evaluation: Evaluation, system: SystemScores) -> tuple[str, s
         if metric in scores and metric in evaluation.noisy.scores.get(name, {})
     ]
     if not both:
+        return None
+    if len(both) < 2:
         return None
     ranked = sorted(both, key=lambda name: _gain(system, evaluation.noisy, metric, [name]))
     return ranked[-1], ranked[0]

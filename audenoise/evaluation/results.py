@@ -177,15 +177,17 @@ class Evaluation:
         ----------
         edges_db : sequence of float
             Ends of the bands, a value on an edge belonging to the band above. By default every SNR that was
-            mixed at is a band, and where there are more than ten, or some pairs lack it, the bands are 5 dB
-            wide, of the SNR that is measured where none is given.
+            mixed at is a band. Where there are more than ten, or some have more than one decimal, since they
+            were drawn, or some pairs lack it, the bands are 5 dB wide, of the SNR that is measured where none
+            is given.
         """
         known = {
             pair.name: pair.measured_snr_db if pair.snr_db is None else pair.snr_db for pair in self.pairs
         }
         given = {pair.snr_db for pair in self.pairs}
         bands: dict[str, list[str]] = {}
-        if not edges_db and None not in given and len(given) <= MAX_SINGLE_VALUES:
+        chosen = all(value is not None and value == round(value, 1) for value in given)
+        if not edges_db and chosen and len(given) <= MAX_SINGLE_VALUES:
             for name, value in sorted(known.items(), key=lambda item: item[1] or 0.0):
                 bands.setdefault(f"{value:g} dB", []).append(name)
             return bands
