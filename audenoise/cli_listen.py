@@ -108,7 +108,7 @@ def page(
     chosen = read_conditions(conditions)
     names = [condition.name for condition in chosen]
     if kind == MUSHRA and reference is None:
-        raise DataError(f"a MUSHRA test needs --reference: one of {', '.join(names)}")
+        raise DataError(f"a MUSHRA test needs --reference: one of {', '.join(names)}; --kind abx needs none")
     if reference is not None and reference not in names:
         raise DataError(f"--reference {reference}: no such condition, only {', '.join(names)}")
     found = common_names(chosen, most=recordings, seed=seed)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from audenoise.cli_options import report
-from audenoise.errors import AudenoiseError
+from audenoise.cli_options import OrderedCommands, report
+from audenoise.errors import AudenoiseError, ModelError
 from audenoise.keras_loading import load_keras
 
 
-@click.group()
+@click.group(cls=OrderedCommands)
 def models() -> None:
     """List the models that are here, show what they are, and check them."""
 
@@ -43,16 +43,25 @@ def list_models() -> None:
 def show_model(model: str) -> None:
     """Show a published model's metadata, or the layers, parameters and MAC/s that a spec leads to.
 
-    A spec is that of a denoiser or of an enhancer.
+    A spec is that of a denoiser or of an enhancer: a file, or a shipped recipe by its name where no model has
+    it.
 
     A published model's files are checked against their checksums first.
 
     \b
     Examples:
       audenoise models show standard
-      audenoise models show recipes/small.yaml
+      audenoise models show mine.yaml
+      audenoise models show dropout-unet
     """
-    if Path(model).suffix.lower() in {".yaml", ".yml", ".json"}:
+    from audenoise.presets import METADATA_FILE, list_presets, load_preset
+    from audenoise.specs import RECIPES
+    from audenoise.specs.enhancer import ENHANCER_RECIPES
+
+    is_published = model in list_presets() or Path(model).is_dir()
+    recipes = sorted(path.stem for folder in (RECIPES, ENHANCER_RECIPES) for path in folder.glob("*.yaml"))
+    is_recipe = model in recipes and not is_published
+    if is_recipe or Path(model).suffix.lower() in {".yaml", ".yml", ".json"}:
         load_keras()
         from audenoise.architectures.summary import describe
         from audenoise.encoder_weights import load_either_spec
@@ -61,9 +70,12 @@ def show_model(model: str) -> None:
         return
     import json
 
-    from audenoise.presets import METADATA_FILE, load_preset
-
-    preset = load_preset(model)
+    try:
+        preset = load_preset(model)
+    except ModelError as error:
+        if is_published or Path(model).name != model:
+            raise
+        raise ModelError(f"{error} or a spec file, or name a recipe: {', '.join(recipes)}") from None
     preset.verify()
     metadata = dict(preset.metadata)
     if isinstance(sources := metadata.get("data"), list):

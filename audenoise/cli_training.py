@@ -14,7 +14,7 @@ from audenoise.cli_options import (
     report,
     run_options,
 )
-from audenoise.errors import AudenoiseError, SpecError
+from audenoise.errors import AudenoiseError, DataError, SpecError
 from audenoise.keras_loading import load_keras
 
 
@@ -36,7 +36,7 @@ class DeviceCount(click.ParamType):
 
 
 @click.command()
-@click.argument("dataset", required=False, type=click.Path(exists=True, path_type=Path), metavar="[DATASET]")
+@click.argument("dataset", required=False, type=click.Path(path_type=Path), metavar="[DATASET]")
 @click.option("--clean", help="Clean speech, searched recursively; may be given again.", **FOLDERS)
 @click.option("--noise", help="Noise, searched recursively; may be given again.", **FOLDERS)
 @click.option("--rir", help="Room impulse responses; simulated rooms are used besides.", **FOLDERS)
@@ -50,7 +50,8 @@ class DeviceCount(click.ParamType):
     "--spec",
     "spec_path",
     metavar="FILE|NAME",
-    help="Spec in YAML or JSON, or the name of a shipped recipe.  [default: standard, or the preset's own]",
+    help="Spec in YAML or JSON, or the name of a shipped recipe.  [default: standard; with --resume RUN's "
+    "own, with --from-preset the preset's]",
 )
 @run_options(holds="weights, logs and spec")
 @click.option(
@@ -150,6 +151,8 @@ def train(
         given = ", ".join(name for name, value in options.items() if value)
         if given:
             raise click.UsageError(f"{given}: not with a DATASET, which has its mixtures already.")
+        if not dataset.is_dir():
+            raise DataError(f"{dataset}: no such folder; make a dataset with `audenoise build-dataset`")
     elif not (clean and noise):
         raise click.UsageError("Name a DATASET, or folders with --clean and --noise.")
 
@@ -166,6 +169,8 @@ def train(
         same_network,
     )
 
+    if resume and spec_path is None and (run / "spec.yaml").is_file():
+        spec_path = str(run / "spec.yaml")
     weights: Any = None
     preset = None
     if from_preset:
@@ -175,8 +180,6 @@ def train(
         preset.verify()
         weights = preset.folder / "model.weights.h5"
         spec_path = spec_path or str(preset.folder / "spec.yaml")
-    if resume and spec_path is None and (run / "spec.yaml").is_file():
-        spec_path = str(run / "spec.yaml")
     spec = override_training(load_recipe(spec_path or "standard"), overrides)
     grows = False
     if preset is not None:
@@ -223,9 +226,13 @@ def train(
         state = train_from_folders(
             spec, TrainingFolders(clean, noise, rir, valid_clean, valid_noise), cache=cache, **common
         )
-    if host:
+    if host or state.best_loss is None:
         return
-    how = "" if state.best_score is None else f", {spec.training.best_by} {state.best_score:.3f}"
+    how = ""
+    if state.best_score is not None and spec.training.best_by != "loss":
+        from audenoise.validation import MEASURES, score_in_words
+
+        how = f", {score_in_words(MEASURES[spec.training.best_by], state.best_score)}"
     best = run / "best.weights.h5"
     report(f"best validation loss {state.best_loss:.5f}{how} after epoch {state.best_epoch}: {best}")
 

@@ -3,17 +3,21 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from audenoise.errors import TrainingError, brief
 from audenoise.locks import only_one
 from audenoise.specs import ModelSpec, dump_spec, load_spec, same_network
+from audenoise.specs.explain import short
 
 ENCODER_FILE = "encoder.weights.h5"
 """The best weights of a pre-training, of the encoder alone; no other run has them."""
+_LISTED = 6
 
 
 @dataclasses.dataclass
@@ -81,8 +85,14 @@ def refuse_pretraining(run: Path) -> None:
         )
 
 
-def prepare_run(run: Path, spec: ModelSpec, *, resume: bool) -> RunState:
+def prepare_run(
+    run: Path, spec: ModelSpec, *, resume: bool, report: Callable[[str], object] | None = None
+) -> RunState:
     """Create the run folder, or check that it can be continued with this spec.
+
+    A run may go on with other settings than before: they are reported in one line, and the former spec is
+    kept as ``spec-epoch-N.yaml``, where N is the last epoch that it held for. A run that has all the epochs
+    of the spec is left as it is.
 
     Raises
     ------
@@ -97,7 +107,7 @@ def prepare_run(run: Path, spec: ModelSpec, *, resume: bool) -> RunState:
                 f"{run}: holds a run already; add --resume to continue it, or choose another --out"
             )
         run.mkdir(parents=True, exist_ok=True)
-        (run / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
+        write_text(run / "spec.yaml", dump_spec(spec))
         state = RunState()
         state.write(run)
         return state
@@ -110,6 +120,10 @@ def prepare_run(run: Path, spec: ModelSpec, *, resume: bool) -> RunState:
         )
     spec = spec.with_scaling_of(stored)
     state = RunState.read(run)
+    if state.epoch >= spec.training.epochs or not keep_former(
+        run, stored, spec, epoch=state.epoch, report=report
+    ):
+        return state
     other_loss = stored.loss != spec.loss
     if state.epoch and (other_loss or stored.training.best_by != spec.training.best_by):
         # Neither a loss nor a score can be compared with one of another kind.
@@ -119,5 +133,67 @@ def prepare_run(run: Path, spec: ModelSpec, *, resume: bool) -> RunState:
             if (run / "log.csv").exists():
                 os.replace(run / "log.csv", run / f"log-to-epoch-{state.epoch}.csv")
         state.write(run)
-    (run / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
+    write_text(run / "spec.yaml", dump_spec(spec))
     return state
+
+
+def is_finished(state: RunState, epochs: int, report: Callable[[str], object] | None = None) -> bool:
+    """Whether a run has all its epochs; if so, that is reported."""
+    finished = state.epoch >= epochs
+    if finished and report is not None:
+        report(f"all {state.epoch} epochs are done; --epochs N trains longer")
+    return finished
+
+
+def keep_former(
+    run: Path,
+    before: BaseModel,
+    after: BaseModel,
+    *,
+    epoch: int,
+    report: Callable[[str], object] | None = None,
+) -> bool:
+    """Whether a run goes on with other settings than before; if so, they are reported, and its ``spec.yaml``
+    is kept as that of the epochs until now."""
+    changes = changed_settings(before, after)
+    if not changes:
+        return False
+    if report is not None:
+        more = f" and {len(changes) - _LISTED} more" if len(changes) > _LISTED else ""
+        report(f"going on with other settings than before: {', '.join(changes[:_LISTED])}{more}")
+    former = run / f"spec-epoch-{epoch}.yaml"
+    if epoch and not former.exists():  # else what came since has not held for an epoch
+        write_text(former, (run / "spec.yaml").read_text(encoding="utf-8"))
+    return True
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one step."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def changed_settings(before: BaseModel, after: BaseModel) -> list[str]:
+    """What differs between two specs of a kind, key by key.
+
+    Examples
+    --------
+    >>> from audenoise.specs import load_recipe, override_training
+    >>> two, four = (override_training(load_recipe("standard"), {"batch_size": size}) for size in (2, 4))
+    >>> changed_settings(two, four)
+    ['training.batch_size 2 → 4']
+    """
+    old, new = (_by_key(spec.model_dump(mode="json")) for spec in (before, after))
+    return [
+        f"{key} {short(old.get(key))} → {short(new.get(key))}"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _by_key(section: dict[str, Any], start: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in section.items():
+        found |= _by_key(value, f"{start}{key}.") if isinstance(value, dict) else {start + key: value}
+    return found

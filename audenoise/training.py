@@ -35,12 +35,13 @@ from audenoise.datasets.feeding import (
 )
 from audenoise.denoising_model import DenoisingModel, make_optimizer, precision, with_loss_scale
 from audenoise.devices import ONE_DEVICE, Devices, StopTogether, undistributed
+from audenoise.durations import in_words
 from audenoise.errors import DataError, SpecError, TrainingError
 from audenoise.mixtures import BatchShare, BatchSource, MixtureStream
-from audenoise.run_folders import RunState, held, prepare_run, refuse_pretraining
+from audenoise.run_folders import RunState, held, is_finished, prepare_run, refuse_pretraining
 from audenoise.scaling import scaling_of_run
 from audenoise.specs import ModelSpec, TrainingSpec, parse_spec, spec_to_dict
-from audenoise.training_log import DataWait, EpochReport, LogTable, Quality
+from audenoise.training_log import DataWait, EpochReport, LogTable, Quality, StepReport
 from audenoise.validation import MEASURES, ValidationScores
 
 WeightSource = Callable[[keras.Model], object]
@@ -82,7 +83,7 @@ def fit(
     verbose : int
         As in `keras.Model.fit`.
     report : callable, optional
-        Called with one line after each epoch.
+        Called with one line after each epoch, and about once a minute within one.
 
     Returns
     -------
@@ -168,7 +169,7 @@ def _fit(
     if devices.is_first:
         callbacks.append(Quality(scores, recipe.batch_size))
         if report is not None:
-            callbacks.append(EpochReport(report, recipe.epochs, scores))
+            callbacks += [StepReport(report, recipe), EpochReport(report, recipe.epochs, scores)]
         best = SaveBest(
             run, state, patience=recipe.early_stopping_epochs, metric=best_metric and f"val_{best_metric}"
         )
@@ -280,7 +281,8 @@ def train_from_folders(
         From `find_devices`. Of several hosts, the first alone reads and writes `run`; the others keep decoded
         audio there if no `cache` is named.
     report : callable
-        Called with one line for each recording that is left out, for the data, and after each epoch.
+        Called with one line for each recording that is left out, for settings that a resumed run had
+        otherwise, for the data, after each epoch, and about once a minute within one.
 
     Returns
     -------
@@ -295,15 +297,15 @@ def train_from_folders(
         See `fit` and `prepare_run`.
     """
     devices.check(spec)
-    with _opened(run, spec, resume=resume, devices=devices) as state:
+    with _opened(run, spec, resume=resume, devices=devices, report=report) as state:
+        if is_finished(state, spec.training.epochs, report if devices.is_first else None):
+            return state
         mixers = make_mixers(spec, folders, cache=cache or run / "cache", jobs=max(1, workers))
         for line in mixers.skipped:
             report(f"left out: {line}")
-        minutes = {kind: pool.seconds / 60 for kind, pool in mixers.train.pools.items()}
+        amounts = {kind: in_words(pool.seconds) for kind, pool in mixers.train.pools.items()}
         if devices.is_first:
-            report(
-                f"training on {minutes['speech']:.1f} min of speech and {minutes['noise']:.1f} min of noise"
-            )
+            report(f"training on {amounts['speech']} of speech and {amounts['noise']} of noise")
         validation = mixers.validation.batch(0, spec.training.validation_mixtures)
         _train_on(
             MixtureStream,
@@ -366,10 +368,12 @@ def train_from_dataset(
         raise DataError(f"{dataset}: has nothing held out to validate on; build it with a --test-split")
     train, test = (open_side(info, side) for side in ("train", "test"))
     devices.check(spec)
-    with _opened(run, spec, resume=resume, devices=devices) as state:
-        hours = [side.seconds / 3600 for side in (train, test)]
+    with _opened(run, spec, resume=resume, devices=devices, report=report) as state:
+        if is_finished(state, spec.training.epochs, report if devices.is_first else None):
+            return state
         if devices.is_first:
-            report(f"training on {hours[0]:.2f} h of mixtures, validating on some of {hours[1]:.2f} h")
+            amounts = [in_words(side.seconds) for side in (train, test)]
+            report(f"training on {amounts[0]} of mixtures, validating on some of {amounts[1]}")
         validation = validation_examples(test, spec)
         _train_on(
             DatasetStream,
@@ -420,14 +424,16 @@ def _train_on(
 
 
 @contextmanager
-def _opened(run: Path, spec: ModelSpec, *, resume: bool, devices: Devices) -> Iterator[RunState]:
+def _opened(
+    run: Path, spec: ModelSpec, *, resume: bool, devices: Devices, report: Callable[[str], object]
+) -> Iterator[RunState]:
     """The state of a run, which the first host alone opens."""
     with ExitStack() as stack:
 
         def prepare() -> dict[str, Any]:
             stack.enter_context(held(run))
             refuse_pretraining(run)
-            return dataclasses.asdict(prepare_run(run, spec, resume=resume))
+            return dataclasses.asdict(prepare_run(run, spec, resume=resume, report=report))
 
         yield RunState(**devices.on_first(prepare))
 

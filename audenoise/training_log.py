@@ -1,6 +1,7 @@
 # Keras annotates its operations for every backend at once, which no checker can follow.
 # pyright: reportOptionalMemberAccess=false, reportArgumentType=false
-"""What a training says of itself after each epoch: metrics, one line, and a row of `log.csv`."""
+"""What a training says of itself: a line now and then, and after each epoch metrics, one line, and a row of
+`log.csv`."""
 
 import csv
 import os
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import keras
 
+from audenoise.durations import in_words
 from audenoise.errors import TrainingError
+from audenoise.specs import TrainingSpec
 from audenoise.validation import ValidationScores
 
 
@@ -28,6 +31,30 @@ class Quality(keras.callbacks.Callback):
         if logs is not None and self.scores.baseline:
             denoised = self.model.denoise(self.scores.noisy, batch_size=self.batch_size)
             logs.update({f"val_{name}": value for name, value in self.scores.score(denoised).items()})
+
+
+class StepReport(keras.callbacks.Callback):
+    """One line about once a minute within an epoch, for whoever watches a terminal or a log."""
+
+    def __init__(self, report: Callable[[str], object], recipe: TrainingSpec, *, every_s: float = 60.0):
+        super().__init__()
+        self.report, self.recipe, self.every_s = report, recipe, every_s
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._said, self._first = epoch, time.monotonic(), None
+
+    def on_train_batch_end(self, batch, logs=None):
+        now, steps = time.monotonic(), self.recipe.steps_per_epoch
+        if self._first is None:  # it compiles the network: the others don't take as long
+            self._first = batch, now
+        elif now - self._said >= self.every_s and batch + 1 < steps:
+            self._said = now
+            first, then = self._first
+            left_s = (now - then) / (batch - first) * (steps - batch - 1)
+            self.report(
+                f"epoch {self._epoch + 1}/{self.recipe.epochs}: step {batch + 1}/{steps}, "
+                f"loss {float((logs or {})['loss']):.5f}, about {in_words(left_s)} left in this epoch"
+            )
 
 
 class EpochReport(keras.callbacks.Callback):

@@ -11,9 +11,20 @@ from audenoise.metrics import score_pair
 
 MEASURES = {"si_sdr": "si_sdr_db", "estoi": "estoi", "pesq": "pesq_wb"}
 """Names in `training.best_by` and those of the metrics, which are the columns of the log after `val_`."""
-_LABELS = {"si_sdr_db": "SI-SDR", "estoi": "ESTOI", "pesq_wb": "PESQ"}
+_LABELS = {"si_sdr_db": "SI-SDR", "estoi": "ESTOI", "pesq_wb": "WB-PESQ"}
 _PACKAGES = {"estoi": "pystoi", "pesq_wb": "pesq"}
-_DIGITS = {"si_sdr_db": 2, "estoi": 3, "pesq_wb": 2}
+_SHOWN = {"si_sdr_db": (1.0, 2, " dB"), "estoi": (100.0, 1, " %"), "pesq_wb": (1.0, 2, "")}
+"""Factor, digits and unit, as `audenoise evaluate` has them."""
+
+
+def score_in_words(name: str, value: float) -> str:
+    """A metric by the name of its column, and its value.
+
+    >>> score_in_words("estoi", 0.312)
+    'ESTOI 31.2 %'
+    """
+    factor, digits, unit = _SHOWN[name]
+    return f"{_LABELS[name]} {factor * value:.{digits}f}{unit}"
 
 
 class ValidationScores:
@@ -82,7 +93,8 @@ class ValidationScores:
                 labels = " and no ".join(f"{_LABELS[name]} ({_PACKAGES[name]})" for name in missing)
                 report(f"validation measures no {labels}: pip install audenoise[metrics]")
             if self.baseline:
-                report(f"noisy input of {len(chosen)} validation examples: {self.in_words(self.baseline)}")
+                examples = "example" if len(chosen) == 1 else "examples"
+                report(f"noisy input of {len(chosen)} validation {examples}: {self.in_words(self.baseline)}")
             else:
                 report("validation by the loss alone: no held-out example has speech to measure")
 
@@ -106,8 +118,8 @@ class ValidationScores:
         """Scores as text, with the gain over the noisy input."""
         parts = []
         for name, value in scores.items():
-            digits, unit = _DIGITS[name], " dB" if name.endswith("_db") else ""
-            gain = value - self.baseline[name]
+            factor, digits, _ = _SHOWN[name]
+            gain = factor * (value - self.baseline[name])
             change = f" ({gain:+.{digits}f})" if scores is not self.baseline else ""
-            parts.append(f"{_LABELS[name]} {value:.{digits}f}{unit}{change}")
+            parts.append(score_in_words(name, value) + change)
         return ", ".join(parts)

@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -413,8 +414,12 @@ def test_what_was_measured_is_kept(run_folder: Path, tmp_path: Path) -> None:
     assert 0.998 < within.mean() <= 1
 
     unfitted = small("noise-unet").model_copy(update={"training": spec.training})
+    longer = {"training": spec.training.model_copy(update={"epochs": spec.training.epochs + 1})}
+    resumed = tmp_path / "resumed"
+    shutil.copytree(run_folder, resumed)
+    prepare_run(resumed, unfitted.model_copy(update=longer), resume=True)
+    assert load_spec(resumed / "spec.yaml") == spec.model_copy(update=longer)
     state = prepare_run(run_folder, unfitted, resume=True)
-    assert load_spec(run_folder / "spec.yaml") == spec
     before = (run_folder / "spec.yaml").read_bytes()
     fit(unfitted, iter(()), next(batches()), run=run_folder, state=state, tensorboard=False)
     assert (run_folder / "spec.yaml").read_bytes() == before

@@ -17,7 +17,7 @@ from audenoise.callbacks import RunState
 from audenoise.cli import main
 from audenoise.datasets.feeding import DatasetStream
 from audenoise.errors import DataError
-from audenoise.specs import dump_spec, parse_spec
+from audenoise.specs import dump_spec, load_spec, parse_spec
 from audenoise.training import train_from_dataset
 
 
@@ -67,7 +67,9 @@ def test_a_dataset_trains_in_one_go_or_in_two_to_the_same_weights(
     assert {**first, **second}.items() >= {i: straight[i] for i in range(12)}.items()
     assert len(set(straight.values())) == len(straight)
     out = capsys.readouterr().err
-    assert "h of mixtures, validating on some of 0.00 h" in out
+    assert "training on 10 s of mixtures, validating on some of 9 s\n" in out
+    assert out.count("going on with other settings") == 1
+    assert "audenoise: going on with other settings than before: training.epochs 1 → 2\n" in out
     assert "noisy input of 3 validation examples: SI-SDR" in out
     one, other = (weights_in(tmp_path / name / "last-2.weights.h5") for name in ("straight", "parts"))
     assert any("optimizer" in name for name in one)
@@ -80,6 +82,19 @@ def test_a_dataset_trains_in_one_go_or_in_two_to_the_same_weights(
         assert all(0 <= float(row["data_wait"]) <= 1 for row in rows)
         assert all(np.isfinite(float(row["val_si_sdr_db"])) for row in rows)
     assert (tmp_path / "straight" / "best.weights.h5").is_file()
+    assert load_spec(tmp_path / "parts" / "spec-epoch-1.yaml").training.epochs == 1
+    assert not list((tmp_path / "straight").glob("spec-*"))
+
+    # Without --spec it is that of the run, which has all its epochs now; no batch is read for that.
+    files = {path: path.read_bytes() for path in (tmp_path / "parts").glob("*.*")}
+    seen.clear()
+    assert main(["train", str(dataset), "--out", str(tmp_path / "parts"), "--resume"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "audenoise: all 2 epochs are done; --epochs N trains longer"
+    assert lines[1].startswith("audenoise: best validation loss ")
+    assert not lines[2:]
+    assert not seen
+    assert files == {path: path.read_bytes() for path in (tmp_path / "parts").glob("*.*")}
 
 
 def test_a_dataset_teaches_to_denoise(tmp_path: Path) -> None:
@@ -111,6 +126,8 @@ def test_what_does_not_fit_is_refused_before_a_run_is_made(dataset: Path, tmp_pa
     assert "--clean: not with a DATASET" in capsys.readouterr().err
     assert main(["train", "--noise", str(tmp_path), *command]) == 2
     assert "Name a DATASET, or folders with --clean and --noise" in capsys.readouterr().err
+    assert main(["train", str(tmp_path / "none"), *command]) == 1
+    assert "none: no such folder; make a dataset with `audenoise build-dataset`" in capsys.readouterr().err
     one_side = tmp_path / "one side"
     shutil.copytree(dataset, one_side)
     description = json.loads((one_side / "dataset.json").read_text())

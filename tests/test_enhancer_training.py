@@ -289,7 +289,14 @@ def test_the_command_trains_resumes_and_says_what_is_wrong(corpus: Path, tmp_pat
     assert main(command) == 1
     assert "holds a run already; add --resume" in capsys.readouterr().err
     assert main([*common, "--noise", str(corpus / "noise"), "--resume", "--epochs", "2"]) == 0
-    assert "epoch 2/2: loss" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "epoch 2/2: loss" in err
+    assert "audenoise: going on with other settings than before: training.epochs 1 → 2\n" in err
+    assert (run / "spec-epoch-1.yaml").read_text() == dump_enhancer_spec(changed)
+    assert main([*common, "--resume"]) == 0
+    err = capsys.readouterr().err
+    assert err.startswith("audenoise: all 2 epochs are done; --epochs N trains longer\n")
+    assert "training on" not in err
     assert json.loads((run / "state.json").read_text())["epoch"] == 2
     assert main([*common, "--spec", "nowhere"]) == 1
     assert "nowhere: no such spec file" in capsys.readouterr().err

@@ -19,6 +19,7 @@ import soundfile
 from architecture_specs import SPECS
 from model_folders import context_model, gain_enhancer, gain_model, pair_model, recurrent_model
 
+from audenoise import exporting
 from audenoise.architectures.summary import build_checked, context_frames
 from audenoise.cli import main
 from audenoise.denoiser import Denoiser
@@ -267,13 +268,28 @@ def test_the_python_examples_run_and_give_what_predict_gives(format: str, tmp_pa
     np.testing.assert_allclose(got, np.clip(expected, -1, 1), atol=1e-4)  # the example writes 16 bits
 
 
-def test_the_examples_refuse_another_rate(tmp_path: Path) -> None:
+def test_the_examples_say_in_one_line_what_they_cannot_do(tmp_path: Path) -> None:
     export_model("standard", tmp_path / "out", format="onnx")
+
+    def says(*arguments: str) -> str:
+        run = [sys.executable, "out/denoise_onnx.py", *arguments]
+        result = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1), result.stderr
+        return result.stderr
+
     soundfile.write(tmp_path / "a.wav", np.zeros(100), 8000)
-    run = [sys.executable, "out/denoise_onnx.py", "a.wav", "b.wav"]
-    result = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 1
-    assert "has 8000 Hz; this model takes 16000 Hz" in result.stderr
+    advice = 'ffmpeg -i "a.wav" -ar 16000 resampled.wav'
+    expected = f"a.wav has 8000 Hz; this model takes 16000 Hz, resample it first: {advice}\n"
+    assert says("a.wav", "b.wav") == expected
+    assert says().startswith("usage: python denoise_onnx.py NOISY.wav CLEAN.wav, beside model.onnx")
+    assert says("none.wav", "b.wav") == "none.wav: no such file\n"
+    (tmp_path / "a.wav").write_text("no audio")
+    assert says("a.wav", "b.wav") == "Error opening 'a.wav': Format not recognised.\n"
+    # The others do it in the same lines.
+    examples = Path(exporting.__file__).parent / "examples"
+    texts = [path.read_text(encoding="utf-8") for path in examples.glob("denoise_*.py")]
+    heads = {text[text.index("if len(sys.argv)") : text.index("resample it first")] for text in texts}
+    assert (len(texts), len(heads)) == (3, 1)
 
 
 class _Scripts(HTMLParser):

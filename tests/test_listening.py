@@ -137,7 +137,8 @@ def test_the_command_makes_a_page_that_is_blind_and_whole(
     page = tmp_path / "test.html"
     command = ["listen", *(str(folder) for folder in folders.values()), "-o", str(page), "--seconds", "1"]
     assert main(command) == 1
-    assert "a MUSHRA test needs --reference: one of noisy, model, clean" in capsys.readouterr().err
+    says = "a MUSHRA test needs --reference: one of noisy, model, clean; --kind abx needs none"
+    assert says in capsys.readouterr().err
     title = "A <b>test</b> {{data}}"
     assert main([*command, "--reference", "clean", "--title", title]) == 0
     text = page.read_text(encoding="utf-8")

@@ -396,7 +396,14 @@ def test_the_commands_from_speech_to_a_denoiser(speech: Path, cache: Path, tmp_p
     assert "what is hidden off by" in err
     assert f"{run / ENCODER_FILE}" in err
     assert main([*command, "--resume", "--epochs", "2"]) == 0
-    assert "epoch 2/2: loss" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "epoch 2/2: loss" in err
+    assert "audenoise: going on with other settings than before: training.epochs 1 → 2\n" in err
+    assert (run / "spec-epoch-1.yaml").is_file()
+    assert main([*command, "--resume"]) == 0
+    err = capsys.readouterr().err
+    assert err.startswith("audenoise: all 2 epochs are done; --epochs N trains longer\n")
+    assert "pre-training on" not in err
     folders = ["--clean", str(speech), "--noise", str(speech)]
     train = ["train", *folders, "--spec", str(spec), *common, "--from-encoder", str(run)]
     assert main([*train, "--out", str(tmp_path / "run")]) == 0

@@ -203,10 +203,11 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
         ("name: " + "9" * 5000, "not valid YAML"),
         ("encoder: {2020-01-01: 1}", "encoder"),
         ("\ud800".encode("utf-8", "surrogatepass"), "not valid YAML"),
-        ("", "must be a dictionary"),
+        ("", "is empty$"),
+        ("name: a\nencoder: b: c\n", "YAML or JSON: line 2, column 11: mapping values are not allowed here$"),
         ("x" * (MAX_SPEC_BYTES + 1), "larger than 100 kB"),
     ],
-    ids=["bomb", "loop", "deep", "broken", "object", "digits", "date", "bytes", "empty", "huge"],
+    ids=["bomb", "loop", "deep", "broken", "object", "digits", "date", "bytes", "empty", "place", "huge"],
 )
 def test_hostile_files_give_one_line(text: str | bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
@@ -221,6 +222,9 @@ def test_deep_json_and_missing_files_give_one_line(tmp_path: Path) -> None:
     path = tmp_path / "spec.json"
     path.write_text('{"a":' * 20_000)
     with pytest.raises(SpecError, match="not valid YAML or JSON"):
+        load_spec(path)
+    path.write_text(" ")
+    with pytest.raises(SpecError, match=r"spec\.json: is empty$"):
         load_spec(path)
     with pytest.raises(SpecError, match=r"none\.yaml: cannot be read"):
         load_spec(tmp_path / "none.yaml")

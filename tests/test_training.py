@@ -5,6 +5,7 @@ import functools
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -239,8 +240,23 @@ def test_run_folders_are_not_mixed_up(tmp_path: Path) -> None:
     other = parse_spec({**TINY, "output": {"kind": "spectrogram"}})
     with pytest.raises(TrainingError, match="differs from the given spec in its network"):
         prepare_run(tmp_path, other, resume=True)
-    prepare_run(tmp_path, tiny(epochs=5), resume=True)
-    assert load_spec(tmp_path / "spec.yaml").training.epochs == 5
+    lines: list[str] = []
+    prepare_run(tmp_path, spec, resume=True, report=lines.append)
+    # It has all its epochs: nothing goes on, with whatever settings.
+    prepare_run(tmp_path, tiny(epochs=1, learning_rate=0.02), resume=True, report=lines.append)
+    assert (load_spec(tmp_path / "spec.yaml"), lines) == (spec, [])
+    prepare_run(tmp_path, tiny(epochs=5, steps_per_epoch=2), resume=True, report=lines.append)
+    assert lines.pop() == "going on with other settings than before: training.epochs 1 → 5"
+    prepare_run(tmp_path, parse_spec({**TINY, "name": "x", "loss": {}, "mixing": {"level_dbfs": [-30, -20]},
+                                      "training": {"batch_size": 3, "epochs": 5}}), resume=True,
+                report=lines.append)  # fmt: skip
+    assert load_spec(tmp_path / "spec.yaml").training.batch_size == 3
+    (line,) = lines
+    assert line.startswith('going on with other settings than before: name "tiny" → "x", ')
+    assert "mixing.level_dbfs [" in line
+    assert re.search(r", loss\.sdr 0\.001 → \S+, .* and \d+ more$|.* and \d+ more$", line)
+    # That of the epoch that was trained, not one that never held for an epoch.
+    assert load_spec(tmp_path / "spec-epoch-1.yaml") == spec
     (tmp_path / "state.json").write_text('{"epoch": 1')
     with pytest.raises(TrainingError, match=r"state\.json: cannot be read"):
         prepare_run(tmp_path, spec, resume=True)

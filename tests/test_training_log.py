@@ -4,6 +4,7 @@ import csv
 import functools
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 from training_batches import RATE, batches, tiny, validation
 
-from audenoise import metrics
+from audenoise import metrics, training, training_log
 from audenoise.architectures import build_network
 from audenoise.callbacks import RunState
 from audenoise.errors import SpecError, TrainingError
 from audenoise.training import DenoisingModel, fit, prepare_run
+from audenoise.training_log import StepReport
 from audenoise.validation import ValidationScores
 
 quietly = functools.partial(fit, tensorboard=False, verbose=0)
@@ -63,6 +65,10 @@ def test_the_log_has_the_metrics_of_the_weights_that_are_kept(ema_momentum: floa
     assert f"SI-SDR {before:.2f} dB" in first
     after = float(row["val_si_sdr_db"])
     assert f"with SI-SDR {after:.2f} dB ({after - before:+.2f})" in lines[-1]
+    if "val_estoi" in row:
+        assert f", ESTOI {100 * float(row['val_estoi']):.1f} % (" in lines[-1]
+    if "val_pesq_wb" in row:
+        assert f", WB-PESQ {float(row['val_pesq_wb']):.2f} (" in lines[-1]
 
 
 def test_metrics_without_their_package_are_left_out_and_said_once(tmp_path: Path, monkeypatch) -> None:
@@ -75,7 +81,7 @@ def test_metrics_without_their_package_are_left_out_and_said_once(tmp_path: Path
     lines: list[str] = []
     train(tmp_path, tiny(epochs=2, steps_per_epoch=2), report=lines.append)
     assert [line for line in lines if "validation measures" in line] == [
-        "validation measures no ESTOI (pystoi) and no PESQ (pesq): pip install audenoise[metrics]"
+        "validation measures no ESTOI (pystoi) and no WB-PESQ (pesq): pip install audenoise[metrics]"
     ]
     assert all("val_si_sdr_db" in row and not set(NEEDS) & set(row) for row in rows_of(tmp_path))
     with pytest.raises(SpecError, match=r"training\.best_by: pesq can't be measured here"):
@@ -88,6 +94,37 @@ def test_no_scored_mixtures_means_the_loss_alone(tmp_path: Path) -> None:
     assert not any("si_sdr" in name for name in rows_of(tmp_path)[0])
     assert len(lines) == 1
     assert "SDR" in lines[0]
+
+
+def test_a_long_epoch_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(training_log.time, "monotonic", lambda: now[0])
+    recipe, lines = tiny(epochs=20, steps_per_epoch=8).training, []
+    steps = StepReport(lines.append, recipe, every_s=60)
+    for epoch in (2, 3):
+        steps.on_epoch_begin(epoch)
+        for step in range(8):
+            now[0] += 500 if step == 0 else 40  # the first one compiles
+            steps.on_train_batch_end(step, {"loss": step / 10})
+    said = [
+        "step 2/8, loss 0.10000, about 4 min left in this epoch",
+        "step 4/8, loss 0.30000, about 3 min left in this epoch",
+        "step 6/8, loss 0.50000, about 80 s left in this epoch",
+    ]
+    assert lines == [f"epoch {epoch}/20: {line}" for epoch in (3, 4) for line in said]
+
+
+def test_fit_says_how_far_it_is_to_who_wants_to_hear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "StepReport", functools.partial(StepReport, every_s=0.0))
+    lines: list[str] = []
+    spec = tiny(epochs=1, steps_per_epoch=4, scored_mixtures=0)
+    train(tmp_path / "told", spec, report=lines.append)
+    pattern = re.compile(r"epoch 1/1: step (\d)/4, loss (\S+), about \S+ s left in .*")
+    within = [pattern.fullmatch(line) for line in lines]
+    assert [found and found[1] for found in within] == ["2", "3", None]
+    assert within[0]
+    assert 0 < float(within[0][2]) < 10
+    assert lines[2].startswith("epoch 1/1: loss ")
 
 
 def test_examples_that_cannot_be_measured_are_passed_over() -> None:
@@ -106,6 +143,9 @@ def test_examples_that_cannot_be_measured_are_passed_over() -> None:
     nothing = ValidationScores(noisy, np.zeros_like(noisy), RATE, count=2, report=lines.append)
     assert nothing.baseline == nothing.score(noisy) == {}
     assert lines[-1] == "validation by the loss alone: no held-out example has speech to measure"
+    clean[1] = rng.standard_normal(RATE)
+    ValidationScores(noisy, clean, RATE, count=1, report=lines.append)
+    assert lines[-1].startswith("noisy input of 1 validation example: SI-SDR ")
 
 
 def test_the_best_epoch_can_be_that_of_a_metric(tmp_path: Path) -> None:

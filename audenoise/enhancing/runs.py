@@ -3,7 +3,7 @@
 """The folder of an enhancer's training: what is saved after each epoch, resumed, and started from."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from audenoise.callbacks import _save_weights as save_weights
 from audenoise.enhancing.sides import Game
 from audenoise.errors import TrainingError
 from audenoise.layers import to_numpy
-from audenoise.run_folders import RunState, load_weights
+from audenoise.run_folders import RunState, keep_former, load_weights, write_text
 from audenoise.specs.enhancer import EnhancerSpec, dump_enhancer_spec, load_enhancer_spec, same_enhancer
 
 BEST_FILE = "best.weights.h5"
@@ -22,8 +22,10 @@ BEST_FILE = "best.weights.h5"
 _AVERAGE_AGE = 2.0
 
 
-def prepare_enhancer_run(run: Path, spec: EnhancerSpec, *, resume: bool) -> RunState:
-    """Create the run folder, or check that it can be continued with this spec.
+def prepare_enhancer_run(
+    run: Path, spec: EnhancerSpec, *, resume: bool, report: Callable[[str], object] | None = None
+) -> RunState:
+    """Create the run folder, or check that it can be continued with this spec, as `prepare_run` does.
 
     Raises
     ------
@@ -38,7 +40,7 @@ def prepare_enhancer_run(run: Path, spec: EnhancerSpec, *, resume: bool) -> RunS
                 f"{run}: holds a run already; add --resume to continue it, or choose another --out"
             )
         run.mkdir(parents=True, exist_ok=True)
-        spec_file.write_text(dump_enhancer_spec(spec), encoding="utf-8")
+        write_text(spec_file, dump_enhancer_spec(spec))
         state = RunState()
         state.write(run)
         return state
@@ -48,10 +50,14 @@ def prepare_enhancer_run(run: Path, spec: EnhancerSpec, *, resume: bool) -> RunS
     if not same_enhancer(stored, spec):
         raise TrainingError(f"{spec_file}: differs from the given spec in its networks; it cannot be resumed")
     state = RunState.read(run)
+    if state.epoch >= spec.training.epochs or not keep_former(
+        run, stored, spec, epoch=state.epoch, report=report
+    ):
+        return state
     if state.epoch and stored.training.best_by != spec.training.best_by:
         state.best_loss = None
         state.write(run)
-    spec_file.write_text(dump_enhancer_spec(spec), encoding="utf-8")
+    write_text(spec_file, dump_enhancer_spec(spec))
     return state
 
 

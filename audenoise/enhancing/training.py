@@ -28,7 +28,7 @@ from audenoise.enhancing.runs import (
 from audenoise.enhancing.sides import ADVERSARIAL_TERMS, Game
 from audenoise.errors import TrainingError
 from audenoise.mixtures import MixtureStream
-from audenoise.run_folders import RunState, held, refuse_pretraining
+from audenoise.run_folders import RunState, held, is_finished, refuse_pretraining
 from audenoise.specs.enhancer import EnhancerSpec
 from audenoise.training_log import LogTable
 
@@ -234,7 +234,9 @@ def train_enhancer(
     """
     with held(run):
         refuse_pretraining(run)
-        state = prepare_enhancer_run(run, spec, resume=resume)
+        state = prepare_enhancer_run(run, spec, resume=resume, report=report)
+        if is_finished(state, spec.training.epochs, report):
+            return state
         pairs = make_pairs(
             spec, folders, cache=cache or run / "cache", denoiser=denoiser, jobs=max(1, workers)
         )

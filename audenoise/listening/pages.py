@@ -58,7 +58,7 @@ def write_page(
     if len(names) < 2:
         raise DataError("a listening test needs at least two conditions and one recording")
     if kind == MUSHRA and reference not in names:
-        raise DataError(f"a MUSHRA test needs --reference: one of {', '.join(names)}")
+        raise DataError(f"a MUSHRA test needs --reference: one of {', '.join(names)}; --kind abx needs none")
     path, key = Path(path), secrets.token_hex(8)
     test = {
         "format_version": FORMAT_VERSION,

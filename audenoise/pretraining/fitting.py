@@ -20,12 +20,12 @@ from audenoise.layers import ops, to_numpy
 from audenoise.masking import make_unpaired
 from audenoise.mixtures import MixtureStream
 from audenoise.pretraining.model import PretrainingModel, in_db, recipe_of, trivial_errors
-from audenoise.run_folders import RunState, held, load_weights, prepare_run
+from audenoise.run_folders import RunState, held, is_finished, load_weights, prepare_run
 from audenoise.scaling import measure_scaling
 from audenoise.specs import ModelSpec, dump_spec
 from audenoise.specs.enhancer import EnhancerSpec
 from audenoise.training import run_epochs, usual_callbacks
-from audenoise.training_log import DataWait, LogTable
+from audenoise.training_log import DataWait, LogTable, StepReport
 
 Batch = tuple[np.ndarray, np.ndarray]
 """Audio (batch, samples), and what is hidden of it (batch, frames, bands)."""
@@ -110,7 +110,7 @@ def fit_encoder(
                 f"{_WORDS[name]}, guessed as each band's median: off by {errors['constant']:.2f} dB; as what "
                 f"was last seen of it: {errors['repeat']:.2f} dB"
             )
-        callbacks.append(PretrainingReport(report, recipe.epochs, model.names))
+        callbacks += [StepReport(report, recipe), PretrainingReport(report, recipe.epochs, model.names)]
     callbacks += [
         SaveBest(run, state, patience=recipe.early_stopping_epochs, file=ENCODER_FILE),
         DataWait(batches),
@@ -136,8 +136,14 @@ def _inputs(audio: np.ndarray, hidden: np.ndarray) -> dict[str, np.ndarray]:
     return {"audio": audio, "hidden": hidden}
 
 
-def prepare_pretraining(run: Path, spec: ModelSpec | EnhancerSpec, *, resume: bool) -> RunState:
-    """Create the run folder, or check that it can be continued with this spec.
+def prepare_pretraining(
+    run: Path,
+    spec: ModelSpec | EnhancerSpec,
+    *,
+    resume: bool,
+    report: Callable[[str], object] | None = None,
+) -> RunState:
+    """Create the run folder, or check that it can be continued with this spec, as `prepare_run` does.
 
     Raises
     ------
@@ -155,8 +161,8 @@ def prepare_pretraining(run: Path, spec: ModelSpec | EnhancerSpec, *, resume: bo
         if RunState.read(run).epoch and not (run / ENCODER_FILE).is_file():
             raise TrainingError(f"{run}: holds no pre-training; choose another --out")
     if isinstance(spec, EnhancerSpec):
-        return prepare_enhancer_run(run, spec, resume=resume)
-    return prepare_run(run, spec, resume=resume)
+        return prepare_enhancer_run(run, spec, resume=resume, report=report)
+    return prepare_run(run, spec, resume=resume, report=report)
 
 
 def pretrain(
@@ -213,7 +219,9 @@ def pretrain(
             f"Received: {spec.pretraining.ahead_frames}"
         )
     with held(run):
-        state = prepare_pretraining(run, spec, resume=resume)
+        state = prepare_pretraining(run, spec, resume=resume, report=report)
+        if is_finished(state, plan.training.epochs, report):
+            return state
         data = make_unpaired(
             speech,
             sample_rate=spec.sample_rate,

@@ -73,7 +73,7 @@ def load_document(path: str | Path) -> Any:
     Raises
     ------
     SpecError
-        If the file is missing, too large, or not YAML or JSON.
+        If the file is missing, too large, empty, or not YAML or JSON.
     """
     path = Path(path)
     try:
@@ -87,10 +87,22 @@ def load_document(path: str | Path) -> Any:
     try:
         text = content.decode("utf-8")
         # JSON is nearly YAML, but for tabs.
-        return json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, Loader=_OneLevelLoader)
+        is_json = text.strip() and path.suffix.lower() == ".json"
+        data = json.loads(text) if is_json else yaml.load(text, Loader=_OneLevelLoader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        first_line = brief(error, 200)
-        raise SpecError(f"{path}: is not valid YAML or JSON: {first_line}") from None
+        raise SpecError(f"{path}: is not valid YAML or JSON: {_reason(error)}") from None
+    if data is None:
+        raise SpecError(f"{path}: is empty")
+    return data
+
+
+def _reason(error: Exception) -> str:
+    """Where a document is wrong and why, without the lines that YAML draws around the place."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        why = ", ".join(part for part in (error.context, error.problem) if part)
+        return f"line {mark.line + 1}, column {mark.column + 1}: {why[:200]}"
+    return brief(error, 200)
 
 
 def load_spec(path: str | Path) -> ModelSpec:

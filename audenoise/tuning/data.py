@@ -16,6 +16,7 @@ from audenoise.datasets.feeding import (
     training_reader,
     validation_examples,
 )
+from audenoise.durations import in_words
 from audenoise.errors import DataError
 from audenoise.mixtures import MixtureStream
 from audenoise.spaces import Space
@@ -83,18 +84,17 @@ class SearchData:
             train, test = _dataset_sides(self.dataset, base)
             for side in (train, test):
                 digest.update(np.ascontiguousarray(side.index.frames).tobytes())
-            hours = [side.seconds / 3600 for side in (train, test)]
-            lines = [f"training on {hours[0]:.2f} h of mixtures, validating on {hours[1]:.2f} h"]
+            lines = [
+                f"training on {in_words(train.seconds)} of mixtures, validating on {in_words(test.seconds)}"
+            ]
         else:
             mixers = make_mixers(base, self.folders, cache=self.cache, jobs=max(1, self.workers))
             for mixer in (mixers.train, mixers.validation):
                 for kind in sorted(mixer.pools):
                     digest.update(np.ascontiguousarray(mixer.pools[kind].lengths).tobytes())
-            minutes = {kind: pool.seconds / 60 for kind, pool in mixers.train.pools.items()}
+            amounts = {kind: in_words(pool.seconds) for kind, pool in mixers.train.pools.items()}
             lines = [f"left out: {line}" for line in mixers.skipped]
-            lines.append(
-                f"training on {minutes['speech']:.1f} min of speech and {minutes['noise']:.1f} min of noise"
-            )
+            lines.append(f"training on {amounts['speech']} of speech and {amounts['noise']} of noise")
         return digest.hexdigest()[:12], lines
 
     def validation(self, base: ModelSpec) -> Batch:

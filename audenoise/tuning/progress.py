@@ -6,15 +6,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from audenoise.durations import in_words
 from audenoise.searches.goals import in_short
-
-
-def in_words(seconds: float) -> str:
-    """Such as ``3 h 20 min``."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class Progress:

@@ -8,11 +8,20 @@ import numpy as np
 import soundfile
 from ai_edge_litert.interpreter import Interpreter
 
+if len(sys.argv) != 3:
+    sys.exit(f"usage: {__doc__}")
+source, target = sys.argv[1:]
+if not Path(source).is_file():
+    sys.exit(f"{source}: no such file")
 here = Path(__file__).parent
 settings = json.loads((here / "settings.json").read_text(encoding="utf-8"))
-audio, rate = soundfile.read(sys.argv[1], dtype="float32", always_2d=True)
-if rate != settings["sample_rate"]:
-    sys.exit(f"{sys.argv[1]} has {rate} Hz; this model takes {settings['sample_rate']} Hz, resample it first")
+try:
+    audio, rate = soundfile.read(source, dtype="float32", always_2d=True)
+except soundfile.SoundFileError as error:
+    sys.exit(str(error))
+if rate != (wanted := settings["sample_rate"]):
+    advice = f'ffmpeg -i "{source}" -ar {wanted} resampled.wav'
+    sys.exit(f"{source} has {rate} Hz; this model takes {wanted} Hz, resample it first: {advice}")
 
 process = Interpreter(str(here / "model.tflite")).get_signature_runner("process")
 delay, block = settings["delay_samples"], settings["block_samples"]
@@ -23,4 +32,4 @@ for channel, samples in enumerate(padded):
     for start in range(0, len(samples), block):
         states = process(audio=samples[None, start : start + block], **states)
         clean[channel, start : start + block] = states.pop("denoised")[0]
-soundfile.write(sys.argv[2], clean[:, delay : delay + len(audio)].T, rate)
+soundfile.write(target, clean[:, delay : delay + len(audio)].T, rate)

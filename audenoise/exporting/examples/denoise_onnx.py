@@ -8,11 +8,20 @@ import numpy as np
 import onnxruntime
 import soundfile
 
+if len(sys.argv) != 3:
+    sys.exit(f"usage: {__doc__}")
+source, target = sys.argv[1:]
+if not Path(source).is_file():
+    sys.exit(f"{source}: no such file")
 here = Path(__file__).parent
 settings = json.loads((here / "settings.json").read_text(encoding="utf-8"))
-audio, rate = soundfile.read(sys.argv[1], dtype="float32", always_2d=True)
-if rate != settings["sample_rate"]:
-    sys.exit(f"{sys.argv[1]} has {rate} Hz; this model takes {settings['sample_rate']} Hz, resample it first")
+try:
+    audio, rate = soundfile.read(source, dtype="float32", always_2d=True)
+except soundfile.SoundFileError as error:
+    sys.exit(str(error))
+if rate != (wanted := settings["sample_rate"]):
+    advice = f'ffmpeg -i "{source}" -ar {wanted} resampled.wav'
+    sys.exit(f"{source} has {rate} Hz; this model takes {wanted} Hz, resample it first: {advice}")
 
 session = onnxruntime.InferenceSession(here / "model.onnx")
 delay, hop = settings["delay_samples"], settings["hop_length"]
@@ -25,4 +34,4 @@ for start in range(0, padded.shape[1], block):
     states = dict(zip(states, after, strict=True))  # what the next block needs of this one
     parts.append(denoised)
 clean = np.concatenate(parts, axis=1)[:, delay : delay + len(audio)].T
-soundfile.write(sys.argv[2], clean, rate)
+soundfile.write(target, clean, rate)

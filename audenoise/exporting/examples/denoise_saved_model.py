@@ -7,12 +7,21 @@ from pathlib import Path
 import soundfile
 import tensorflow as tf
 
+if len(sys.argv) != 3:
+    sys.exit(f"usage: {__doc__}")
+source, target = sys.argv[1:]
+if not Path(source).is_file():
+    sys.exit(f"{source}: no such file")
 here = Path(__file__).parent
 settings = json.loads((here / "settings.json").read_text(encoding="utf-8"))
-audio, rate = soundfile.read(sys.argv[1], dtype="float32", always_2d=True)
-if rate != settings["sample_rate"]:
-    sys.exit(f"{sys.argv[1]} has {rate} Hz; this model takes {settings['sample_rate']} Hz, resample it first")
+try:
+    audio, rate = soundfile.read(source, dtype="float32", always_2d=True)
+except soundfile.SoundFileError as error:
+    sys.exit(str(error))
+if rate != (wanted := settings["sample_rate"]):
+    advice = f'ffmpeg -i "{source}" -ar {wanted} resampled.wav'
+    sys.exit(f"{source} has {rate} Hz; this model takes {wanted} Hz, resample it first: {advice}")
 
 model = tf.saved_model.load(str(here / "saved_model"))
 clean = model.signatures["denoise"](audio=tf.constant(audio.T))["denoised"]
-soundfile.write(sys.argv[2], clean.numpy().T, rate)
+soundfile.write(target, clean.numpy().T, rate)
