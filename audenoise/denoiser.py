@@ -172,5 +172,5 @@ class Denoiser:
         kept = 0.0 if max_attenuation_db is None else 10.0 ** (-max_attenuation_db / 20.0)
         # Both mixtures are linear in (denoised - noisy), so they come to one weight.
         return DenoiserStream(
-            self._network, int(sample_rate), channels, weight=strength * (1.0 - kept), block_s=block_s
+            self._network, int(sample_rate), int(channels), weight=strength * (1.0 - kept), block_s=block_s
         )
