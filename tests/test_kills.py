@@ -117,7 +117,7 @@ def killed(folder: Path) -> dict[str, Any]:
 def test_a_build_killed_before_its_description_was_written_completes(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audenoise.datasets import Inputs, build_dataset, building, make_spec
+    from audenoise.datasets import Inputs, build_dataset, info, make_spec
 
     inputs = Inputs((folder / "clean",), (folder / "noise",))
     spec = make_spec(sample_rate=8000, stft={"n_fft": 128, "hop_length": 64}, test_split=0.25, shard_mb=0.5)
@@ -126,7 +126,7 @@ def test_a_build_killed_before_its_description_was_written_completes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(building, "write_text", dies)
+        patch.setattr(info, "write_text", dies)
         with pytest.raises(KeyboardInterrupt):
             build_dataset(tmp_path / "killed", inputs, spec, jobs=1)
     assert (tmp_path / "killed" / "train.csv").exists()
