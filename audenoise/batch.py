@@ -19,6 +19,8 @@ from audenoise.file_plan import FilePair
 from audenoise.stream import BLOCK_SECONDS
 
 _DISK_FULL_BYTES = 1 << 20
+_WORTH_A_START_S = 120.0
+"""Audio that takes one process about as long as another one takes to start and load the model, twice over."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ def denoise_files(
     gain_db: float = 0.0,
     overwrite: bool = False,
     plot: bool = False,
-    jobs: int = 1,
+    jobs: int | None = None,
     ray: str | None = None,
     report: Callable[[str], object] = print,
     progress: bool = False,
@@ -210,7 +212,7 @@ def denoise_files(
     plot : bool, optional
         Write a picture of the spectrograms before and after beside each result, as `<result>.png`.
     jobs : int, optional
-        Processes. With more than one, each uses a single thread.
+        Processes; see `fitting_jobs`. With more than one, each uses a single thread.
     ray : str, optional
         Address of a Ray cluster, whose cores do the work in place of these: see `cluster.map_on_cluster`.
     report : callable, optional
@@ -237,7 +239,7 @@ def denoise_files(
             result.kept.append(pair.target)
         else:
             todo.append(pair)
-    jobs = min(jobs, max(1, len(todo)))
+    jobs = fitting_jobs(todo, jobs)
     threads = 1 if jobs > 1 or ray else None
     settings = _Settings(model, threads, strength, max_attenuation_db, gain_db, overwrite, plot)
     gain_factor(gain_db)
@@ -257,6 +259,36 @@ def denoise_files(
             )
         tally(outcomes, result, bar=bar, report=report)
     return result
+
+
+def fitting_jobs(todo: Sequence[FilePair], jobs: int | None = None) -> int:
+    """How many processes should work on some files.
+
+    Parameters
+    ----------
+    todo : sequence of FilePair
+    jobs : int, optional
+        What the user asked for, at most one for each file. By default that is one for each core where there
+        are minutes of audio, and one where they would be done before more had started.
+    """
+    if jobs is None:
+        from audenoise.workers import cores
+
+        jobs = cores() if len(todo) > 1 and _lasts(todo, _WORTH_A_START_S) else 1
+    return min(jobs, max(1, len(todo)))
+
+
+def _lasts(pairs: Sequence[FilePair], seconds: float) -> bool:
+    """Whether the recordings last so long together."""
+    for pair in pairs:
+        try:
+            info = audio_info(pair.source)
+        except (AudenoiseError, OSError):
+            continue  # the file's own turn reports what is wrong with it
+        seconds -= info.n_samples / info.sample_rate
+        if seconds <= 0:
+            return True
+    return False
 
 
 class Progress:

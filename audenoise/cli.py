@@ -131,7 +131,7 @@ def predict(
     gain_db: float,
     suffix: str,
     overwrite: bool,
-    jobs: int,
+    jobs: int | None,
     ray: str | None,
     plot: bool,
     quiet: bool,
@@ -147,7 +147,7 @@ def predict(
     \b
     Examples:
       audenoise predict noisy.wav -o clean.wav
-      audenoise predict interviews/ -o denoised/ --jobs 4 --max-attenuation-db 18
+      audenoise predict interviews/ -o denoised/ --max-attenuation-db 18
     """
     if not (all(inputs) and output):
         raise click.UsageError("IN and OUT must not be empty (a variable that is not set?).")

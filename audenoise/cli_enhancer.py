@@ -59,7 +59,7 @@ def enhance(
     inputs: tuple[str, ...],
     output: str,
     suffix: str,
-    jobs: int,
+    jobs: int | None,
     quiet: bool,
     **settings: Any,
 ) -> int:
@@ -73,7 +73,7 @@ def enhance(
     \b
     Examples:
       audenoise enhance call.wav -o studio.wav
-      audenoise enhance calls/ -o studio/ --no-denoise --amount 0.7 --jobs 2
+      audenoise enhance calls/ -o studio/ --no-denoise --amount 0.7
     """
     if not (all(inputs) and output):
         raise click.UsageError("IN and OUT must not be empty (a variable that is not set?).")

@@ -142,6 +142,7 @@ def evaluate(
     import json
 
     from audenoise import evaluation
+    from audenoise.workers import cores
 
     chosen = _chosen_systems(models, systems, denoised)
     pairs, left, notes = chosen_pairs(inputs, side, labels, label_column)
@@ -151,7 +152,7 @@ def evaluate(
         metrics=_names(metrics) if metrics else None,
         left=left,
         notes=[*notes, *_not_installed(systems)],
-        jobs=jobs or os.cpu_count() or 1,
+        jobs=jobs or cores(),
         ray=ray,
         strict=strict,
         progress=not quiet and sys.stderr.isatty(),

@@ -71,7 +71,6 @@ def inspect(
         raise click.UsageError("--export and --out go together: how many mixtures, and where to.")
     if plot is not None and plot.suffix.lower() != ".png":
         raise click.UsageError(f"--plot writes .png files. Received: {plot}")
-    import os
 
     from tqdm import tqdm
 
@@ -79,6 +78,7 @@ def inspect(
     from audenoise.datasets.description import describe, export_triples, random_triples
     from audenoise.datasets.inspection import KINDS, inspect_items
     from audenoise.errors import DataError
+    from audenoise.workers import cores
 
     info = DatasetInfo.read(dataset)
     if plot is not None and plot.exists() and not overwrite:
@@ -87,7 +87,7 @@ def inspect(
         click.echo(line)
     total = sum(side.items for side in info.sides.values())
     with tqdm(desc="reading", total=total, unit="item", disable=None, leave=False) as bar:
-        findings = inspect_items(info, jobs=jobs or os.cpu_count() or 1, progress=bar.update)
+        findings = inspect_items(info, jobs=jobs or cores(), progress=bar.update)
     for kind, what in KINDS.items():
         lines = findings.lines[kind]
         click.echo(f"{what}: {len(lines) or 'none'}")

@@ -115,10 +115,8 @@ def result_options(*, suffix: str) -> Callable[[Command], Command]:
             click.option(
                 "--jobs",
                 type=click.IntRange(min=1),
-                default=1,
-                show_default=True,
                 metavar="N",
-                help="Files worked on at a time.",
+                help="Files worked on at a time.  [default: one per core where there are minutes of audio]",
             ),
             click.option(
                 "-q",

@@ -1,6 +1,5 @@
 """The command that writes a report on a model or a training run."""
 
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -105,6 +104,7 @@ def report(
         return
     from audenoise.denoiser import Denoiser
     from audenoise.evaluation import evaluate, model_system, named_systems
+    from audenoise.workers import cores
 
     with _model_folder(subject, run) as model:
         evaluation = _read_scores(scores)
@@ -115,7 +115,7 @@ def report(
                 metrics=_names(metrics) or None,
                 left=left,
                 notes=notes,
-                jobs=jobs or os.cpu_count() or 1,
+                jobs=jobs or cores(),
                 progress=sys.stderr.isatty(),
             )
         material = Material(evaluation, found, Denoiser.from_preset(model), n_files)

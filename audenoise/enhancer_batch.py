@@ -19,6 +19,7 @@ from audenoise.batch import (
     Clipped,
     Outcome,
     clipped_in,
+    fitting_jobs,
     gain_factor,
     make_folder,
     outcome_of,
@@ -168,7 +169,7 @@ def enhance_files(
     pairs: Sequence[FilePair],
     settings: EnhanceSettings,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
     report: Callable[[str], object] = print,
     progress: bool = False,
 ) -> BatchResult:
@@ -180,7 +181,7 @@ def enhance_files(
         As `plan_files` makes them.
     settings : EnhanceSettings
     jobs : int, optional
-        Processes. With more than one, each uses a single thread.
+        Processes; see `batch.fitting_jobs`. With more than one, each uses a single thread.
     report : callable, optional
         Called with one line for each file that fails.
     progress : bool, optional
@@ -196,7 +197,7 @@ def enhance_files(
     result = BatchResult()
     result.kept += [pair.target for pair in pairs if pair.target.exists() and not settings.overwrite]
     todo = [pair for pair in pairs if settings.overwrite or not pair.target.exists()]
-    jobs = min(jobs, max(1, len(todo)))
+    jobs = fitting_jobs(todo, jobs)
     # Also when other processes do the work: what can't be used is said once, at once.
     tools = load_tools(settings, 1 if jobs > 1 else None)
     tools.enhancer.stream(48000, amount=settings.amount, output_rate=settings.sample_rate)

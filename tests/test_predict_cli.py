@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audenoise import batch, presets
+from audenoise import batch, presets, workers
 from audenoise.cli import main
 from audenoise.denoiser import Denoiser
+from audenoise.file_plan import FilePair
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = [sys.executable, "-m", "audenoise"]
@@ -297,6 +298,24 @@ def test_processes_write_what_one_process_writes(half: str, tmp_path: Path) -> N
     assert len(left_in(tmp_path / "out1")) == 4
     for name in left_in(tmp_path / "out1"):
         assert (tmp_path / "out1" / name).read_bytes() == (tmp_path / "out2" / name).read_bytes()
+
+
+def test_all_cores_work_where_their_start_pays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "cores", lambda: 3)
+    for name, seconds in (("short", 50), ("long", 100)):
+        sf.write(tmp_path / f"{name}.wav", np.zeros(8000 * seconds, np.int16), 8000)
+    (tmp_path / "bad.wav").write_text("bad")
+
+    def pairs(*names: str) -> list[FilePair]:
+        return [FilePair(tmp_path / f"{name}.wav", tmp_path / "out" / f"{name}.wav") for name in names]
+
+    assert batch.fitting_jobs(pairs("short", "short")) == 1
+    assert batch.fitting_jobs(pairs("long", "bad")) == 1
+    assert batch.fitting_jobs(pairs("short", "bad", "long")) == 3
+    assert batch.fitting_jobs(pairs("short", "long")) == 2  # one for each file at most
+    assert batch.fitting_jobs(pairs("long", "long", "long", "long"), 2) == 2
+    assert batch.fitting_jobs(pairs("short", "short"), 2) == 2  # who asks for it gets it
+    assert batch.fitting_jobs(pairs("long")) == batch.fitting_jobs([]) == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

@@ -16,7 +16,7 @@ from audenoise.sources.parts import PartJob, make_part, noise_cache_bytes, write
 from audenoise.sources.planning import SidePlan, plan_side
 from audenoise.sources.recordings import Recording, Skipped
 from audenoise.sources.settings import DatasetSpec
-from audenoise.workers import Workers, map_in_processes
+from audenoise.workers import Workers, cores, map_in_processes
 
 from .assembly import ShardStore
 from .info import INFO_FILE, DatasetInfo, write_info
@@ -27,11 +27,6 @@ _FEW = 10
 _SHOWN = 10
 _ATTEMPTS = 40
 """Workers that a shard may kill: each item that kills two is left out, and then the others are made."""
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def build_dataset(

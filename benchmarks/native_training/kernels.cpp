@@ -1,0 +1,652 @@
+// Forward and backward of the layers of the standard network, for processors with AVX-512 and AMX.
+//
+// Tensors are float32 and contiguous, channels last. Convolutions, dense layers and the inputs of GRUs multiply
+// in bfloat16 with float32 sums (AMX); recurrences, norms and band projections compute in float32 (AVX-512).
+// Rows are split evenly over torch's threads, so a sum over rows depends on their number.
+
+#include <ATen/Parallel.h>
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <torch/extension.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+#include <numeric>
+#include <optional>
+#include <vector>
+
+using at::Tensor;
+typedef __m512 vec;
+typedef uint16_t bf16;
+typedef std::vector<float> Floats;
+typedef std::vector<bf16> Halves;
+
+static bool allow_amx() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }  // ARCH_REQ_XCOMP_PERM, tile data
+
+static long up16(long n) { return (n + 15) / 16 * 16; }
+static long up32(long n) { return (n + 31) / 32 * 32; }
+static __mmask16 tail_mask(long n) { return n % 16 ? (__mmask16)((1 << (n % 16)) - 1) : (__mmask16)0xFFFF; }
+static long share(long n) { return (n + at::get_num_threads() - 1) / at::get_num_threads(); }
+static const float* data(const Tensor& t) { return t.data_ptr<float>(); }
+
+// ---------------------------------------------------------------- elementary functions
+
+static inline vec vexp(vec x) {
+  x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-80.f)), _mm512_set1_ps(80.f));
+  vec n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
+  vec r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
+  vec p = _mm512_set1_ps(1.0f / 5040);
+  for (float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f})
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(c));
+  return _mm512_scalef_ps(p, n);
+}
+static inline vec vsigmoid(vec x) {
+  vec one = _mm512_set1_ps(1.f);
+  return _mm512_div_ps(one, _mm512_add_ps(one, vexp(_mm512_sub_ps(_mm512_setzero_ps(), x))));
+}
+static inline vec vtanh(vec x) {
+  vec two = _mm512_set1_ps(2.f);
+  return _mm512_fmsub_ps(two, vsigmoid(_mm512_mul_ps(two, x)), _mm512_set1_ps(1.f));
+}
+
+// ---------------------------------------------------------------- float32 products
+
+// C[rows, cols] = bias + A[rows, K] B[K, ldb], cols a number of vectors, the last one masked.
+template <int ROWS, int VECS>
+static inline void product_tile(const float* A, long lda, const float* B, long ldb, float* C, long ldc, long K,
+                                const float* bias, __mmask16 last) {
+  vec sum[ROWS][VECS];
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < VECS; j++) sum[i][j] = bias ? _mm512_loadu_ps(bias + 16 * j) : _mm512_setzero_ps();
+  for (long k = 0; k < K; k++) {
+    vec b[VECS];
+    for (int j = 0; j < VECS; j++) b[j] = _mm512_loadu_ps(B + k * ldb + 16 * j);
+    for (int i = 0; i < ROWS; i++) {
+      vec a = _mm512_set1_ps(A[i * lda + k]);
+      for (int j = 0; j < VECS; j++) sum[i][j] = _mm512_fmadd_ps(a, b[j], sum[i][j]);
+    }
+  }
+  for (int i = 0; i < ROWS; i++) {
+    for (int j = 0; j + 1 < VECS; j++) _mm512_storeu_ps(C + i * ldc + 16 * j, sum[i][j]);
+    _mm512_mask_storeu_ps(C + i * ldc + 16 * (VECS - 1), last, sum[i][VECS - 1]);
+  }
+}
+template <int VECS>
+static void product_rows(long M, const float* A, long lda, const float* B, long ldb, float* C, long ldc, long K,
+                         const float* bias, __mmask16 last) {
+  const int ROWS = VECS == 1 ? 14 : VECS == 2 ? 12 : 8;  // what the 32 registers hold
+  long i = 0;
+  for (; i + ROWS <= M; i += ROWS) product_tile<ROWS, VECS>(A + i * lda, lda, B, ldb, C + i * ldc, ldc, K, bias, last);
+  for (; i + 4 <= M; i += 4) product_tile<4, VECS>(A + i * lda, lda, B, ldb, C + i * ldc, ldc, K, bias, last);
+  for (; i < M; i++) product_tile<1, VECS>(A + i * lda, lda, B, ldb, C + i * ldc, ldc, K, bias, last);
+}
+// Rows of B and bias must be readable up to the next multiple of 16.
+static void product(long M, long N, long K, const float* A, long lda, const float* B, long ldb, float* C, long ldc,
+                    const float* bias = nullptr) {
+  long j = 0;
+  for (; N - j > 48; j += 48) product_rows<3>(M, A, lda, B + j, ldb, C + j, ldc, K, bias ? bias + j : nullptr, 0xFFFF);
+  auto rest = N - j > 32 ? product_rows<3> : N - j > 16 ? product_rows<2> : product_rows<1>;
+  rest(M, A, lda, B + j, ldb, C + j, ldc, K, bias ? bias + j : nullptr, tail_mask(N - j));
+}
+
+// W[rows, cols] += sum over f of A[f, rows] D[f, cols]
+template <int ROWS, int VECS>
+static inline void outer_tile(const float* A, long lda, const float* D, long ldd, float* W, long ldw, long F,
+                              __mmask16 last) {
+  vec sum[ROWS][VECS];
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < VECS; j++) sum[i][j] = _mm512_loadu_ps(W + i * ldw + 16 * j);
+  for (long f = 0; f < F; f++) {
+    vec d[VECS];
+    for (int j = 0; j + 1 < VECS; j++) d[j] = _mm512_loadu_ps(D + f * ldd + 16 * j);
+    d[VECS - 1] = _mm512_maskz_loadu_ps(last, D + f * ldd + 16 * (VECS - 1));
+    for (int i = 0; i < ROWS; i++) {
+      vec a = _mm512_set1_ps(A[f * lda + i]);
+      for (int j = 0; j < VECS; j++) sum[i][j] = _mm512_fmadd_ps(a, d[j], sum[i][j]);
+    }
+  }
+  for (int i = 0; i < ROWS; i++)
+    for (int j = 0; j < VECS; j++) _mm512_storeu_ps(W + i * ldw + 16 * j, sum[i][j]);
+}
+template <int VECS>
+static void outer_rows(long M, const float* A, long lda, const float* D, long ldd, float* W, long ldw, long F,
+                       __mmask16 last) {
+  long i = 0;
+  for (; i + 8 <= M; i += 8) outer_tile<8, VECS>(A + i, lda, D, ldd, W + i * ldw, ldw, F, last);
+  for (; i < M; i++) outer_tile<1, VECS>(A + i, lda, D, ldd, W + i * ldw, ldw, F, last);
+}
+// Rows of W must be writable up to the next multiple of 16.
+static void outer(long M, long N, long F, const float* A, long lda, const float* D, long ldd, float* W, long ldw) {
+  long j = 0;
+  for (; N - j > 48; j += 48) outer_rows<3>(M, A, lda, D + j, ldd, W + j, ldw, F, 0xFFFF);
+  auto rest = N - j > 32 ? outer_rows<3> : N - j > 16 ? outer_rows<2> : outer_rows<1>;
+  rest(M, A, lda, D + j, ldd, W + j, ldw, F, tail_mask(N - j));
+}
+
+// ---------------------------------------------------------------- bfloat16 products (AMX)
+
+// Tiles of 16 rows of 64 bytes, for as long as a thread multiplies.
+struct Tiles {
+  Tiles() {
+    struct alignas(64) {
+      uint8_t palette, start, reserved[14];
+      uint16_t bytes[16];
+      uint8_t rows[16];
+    } config;
+    memset(&config, 0, sizeof config);
+    config.palette = 1;
+    for (int i = 0; i < 8; i++) config.bytes[i] = 64, config.rows[i] = 16;
+    _tile_loadconfig(&config);
+  }
+  ~Tiles() { _tile_release(); }
+};
+// C[M, N] = A[M, K] B, or += with `add`. M, N and K are multiples of 32; B is packed as [K / 2][N][2].
+static void product_bf16(long M, long N, long K, const bf16* A, long lda, const bf16* B, float* C, long ldc, bool add) {
+  for (long n = 0; n < N; n += 32)
+    for (long m = 0; m < M; m += 32) {
+      float* c = C + m * ldc + n;
+      if (add) {
+        _tile_loadd(0, c, ldc * 4); _tile_loadd(1, c + 16, ldc * 4);
+        _tile_loadd(2, c + 16 * ldc, ldc * 4); _tile_loadd(3, c + 16 * ldc + 16, ldc * 4);
+      } else {
+        _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
+      }
+      for (long k = 0; k < K; k += 32) {
+        _tile_loadd(4, A + m * lda + k, lda * 2); _tile_loadd(5, A + (m + 16) * lda + k, lda * 2);
+        _tile_loadd(6, B + k * N + n * 2, N * 4); _tile_loadd(7, B + k * N + n * 2 + 32, N * 4);
+        _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(2, 5, 6); _tile_dpbf16ps(3, 5, 7);
+      }
+      _tile_stored(0, c, ldc * 4); _tile_stored(1, c + 16, ldc * 4);
+      _tile_stored(2, c + 16 * ldc, ldc * 4); _tile_stored(3, c + 16 * ldc + 16, ldc * 4);
+    }
+}
+static inline bf16 rounded(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+}
+static inline __m256i rounded16(const float* x) { return (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x)); }
+static inline void round_row(const float* from, bf16* to, long n) {
+  long i = 0;
+  for (; i + 16 <= n; i += 16) _mm256_storeu_si256((__m256i*)(to + i), rounded16(from + i));
+  for (; i < n; i++) to[i] = rounded(from[i]);
+}
+// Two rows (the second may be missing: zeros) as pairs.
+static inline void round_pair(const float* first, const float* second, bf16* to, long n) {
+  long i = 0;
+  for (; i + 16 <= n; i += 16) {
+    __m512i low = _mm512_cvtepu16_epi32(rounded16(first + i)), high = _mm512_setzero_si512();
+    if (second) high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded16(second + i)), 16);
+    _mm512_storeu_si512(to + 2 * i, _mm512_or_si512(low, high));
+  }
+  for (; i < n; i++) to[2 * i] = rounded(first[i]), to[2 * i + 1] = second ? rounded(second[i]) : 0;
+}
+static void pack_pairs(const float* rows, long K, long N, bf16* to, long padded) {
+  for (long k = 0; k < K; k += 2)
+    round_pair(rows + k * N, k + 1 < K ? rows + (k + 1) * N : nullptr, to + k * padded, N);
+}
+static Halves packed(const Tensor& matrix) {
+  long K = matrix.size(0), N = matrix.size(1);
+  Halves to(up32(K) * up32(N), 0);
+  pack_pairs(data(matrix), K, N, to.data(), up32(N));
+  return to;
+}
+// to[c][f] = from[f][c]
+static inline void round_transposed(const float* from, long F, long C, bf16* to, long ld) {
+  __m512i steps = _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
+                                     _mm512_set1_epi32(C));
+  long f = 0;
+  for (; f + 16 <= F; f += 16)
+    for (long c = 0; c < C; c++)
+      _mm256_storeu_si256((__m256i*)(to + c * ld + f),
+                          (__m256i)_mm512_cvtneps_pbh(_mm512_i32gather_ps(steps, from + f * C + c, 4)));
+  for (; f < F; f++)
+    for (long c = 0; c < C; c++) to[c * ld + f] = rounded(from[f * C + c]);
+}
+
+static void add_to(const Tensor& total, const Floats& part, std::mutex& lock) {
+  std::lock_guard<std::mutex> guard(lock);
+  float* to = total.data_ptr<float>();
+  for (size_t i = 0; i < part.size(); i++) to[i] += part[i];
+}
+static void sum_rows(const float* rows, long n, long width, float* to) {
+  for (long i = 0; i < n; i++)
+    for (long o = 0; o < width; o++) to[o] += rows[i * width + o];
+}
+
+// ---------------------------------------------------------------- GRU (Keras, reset_after): gates z, r, n
+
+// One group of sequences: `rows` of them, `row` apart, `step` apart in time, in units of a sequence's width.
+struct Group {
+  long rows, row, step, frames, units;
+};
+static void gru_forward_group(Group g, const float* inputs, const float* U, const float* bias, float* out, float* gates,
+                              float* candidates) {
+  long H = g.units;
+  Floats recurrent(g.rows * 3 * H), start(g.rows * H, 0.f);
+  for (long t = 0; t < g.frames; t++) {
+    const float* before = t ? out + (t - 1) * g.step * H : start.data();
+    long ld = t ? g.row * H : H;
+    product(g.rows, 3 * H, H, before, ld, U, 3 * H, recurrent.data(), 3 * H, bias);
+    for (long i = 0; i < g.rows; i++) {
+      long at = t * g.step + i * g.row;
+      const float *x = inputs + at * 3 * H, *u = recurrent.data() + i * 3 * H, *h = before + i * ld;
+      for (long c = 0; c < H; c += 16) {
+        vec z = vsigmoid(_mm512_add_ps(_mm512_loadu_ps(x + c), _mm512_loadu_ps(u + c)));
+        vec r = vsigmoid(_mm512_add_ps(_mm512_loadu_ps(x + H + c), _mm512_loadu_ps(u + H + c)));
+        vec candidate = _mm512_loadu_ps(u + 2 * H + c);
+        vec n = vtanh(_mm512_fmadd_ps(r, candidate, _mm512_loadu_ps(x + 2 * H + c)));
+        _mm512_storeu_ps(out + at * H + c, _mm512_fmadd_ps(z, _mm512_sub_ps(_mm512_loadu_ps(h + c), n), n));
+        _mm512_storeu_ps(gates + at * 3 * H + c, z);
+        _mm512_storeu_ps(gates + at * 3 * H + H + c, r);
+        _mm512_storeu_ps(gates + at * 3 * H + 2 * H + c, n);
+        _mm512_storeu_ps(candidates + at * H + c, candidate);
+      }
+    }
+  }
+}
+static void gru_backward_group(Group g, const float* d_out, const float* out, const float* gates,
+                               const float* candidates, const float* U_transposed, float* d_inputs, float* d_U,
+                               float* d_bias) {
+  long H = g.units, kept = 0, most = g.rows >= 16 ? 1 : 16;  // frames gathered before they go into d_U
+  Floats carried(g.rows * H, 0.f), through_U(g.rows * H, 0.f), d(g.rows * 3 * H), zeros(H, 0.f);
+  Floats states(most * g.rows * H), slopes(most * g.rows * 3 * H);
+  vec one = _mm512_set1_ps(1.f);
+  for (long t = g.frames - 1; t >= 0; t--) {
+    for (long i = 0; i < g.rows; i++) {
+      long at = t * g.step + i * g.row;
+      const float* before = t ? out + ((t - 1) * g.step + i * g.row) * H : zeros.data();
+      float *to = d_inputs + at * 3 * H, *row = d.data() + i * 3 * H, *carry = carried.data() + i * H;
+      for (long c = 0; c < H; c += 16) {
+        vec dh = _mm512_add_ps(_mm512_loadu_ps(d_out + at * H + c),
+                               _mm512_add_ps(_mm512_loadu_ps(carry + c), _mm512_loadu_ps(through_U.data() + i * H + c)));
+        vec z = _mm512_loadu_ps(gates + at * 3 * H + c), r = _mm512_loadu_ps(gates + at * 3 * H + H + c);
+        vec n = _mm512_loadu_ps(gates + at * 3 * H + 2 * H + c), u = _mm512_loadu_ps(candidates + at * H + c);
+        vec dz = _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(_mm512_loadu_ps(before + c), n)),
+                               _mm512_mul_ps(z, _mm512_sub_ps(one, z)));
+        vec dn = _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(one, z)), _mm512_fnmadd_ps(n, n, one));
+        vec dr = _mm512_mul_ps(_mm512_mul_ps(dn, u), _mm512_mul_ps(r, _mm512_sub_ps(one, r)));
+        _mm512_storeu_ps(carry + c, _mm512_mul_ps(dh, z));
+        _mm512_storeu_ps(to + c, dz), _mm512_storeu_ps(to + H + c, dr), _mm512_storeu_ps(to + 2 * H + c, dn);
+        _mm512_storeu_ps(row + c, dz), _mm512_storeu_ps(row + H + c, dr);
+        _mm512_storeu_ps(row + 2 * H + c, _mm512_mul_ps(dn, r));
+      }
+    }
+    sum_rows(d.data(), g.rows, 3 * H, d_bias);
+    if (!t) break;
+    product(g.rows, H, 3 * H, d.data(), 3 * H, U_transposed, H, through_U.data(), H);
+    for (long i = 0; i < g.rows; i++)
+      memcpy(states.data() + (kept * g.rows + i) * H, out + ((t - 1) * g.step + i * g.row) * H, H * 4);
+    memcpy(slopes.data() + kept * g.rows * 3 * H, d.data(), g.rows * 3 * H * 4);
+    if (++kept == most || t == 1) {
+      outer(H, 3 * H, kept * g.rows, states.data(), H, slopes.data(), 3 * H, d_U, 3 * H);
+      kept = 0;
+    }
+  }
+}
+// Calls f(first sequence, group) in parallel. (batch, frames, bands, ·): the bands of one example are a group; with
+// a single band, the examples of one thread are.
+template <class F>
+static void each_group(const Tensor& out, F f) {
+  long B = out.size(0), T = out.size(1), R = out.size(2), H = out.size(3);
+  long each = R > 1 ? 1 : share(B);
+  at::parallel_for(0, (B + each - 1) / each, 1, [&](long from, long to) {
+    for (long k = from; k < to; k++)
+      f(k * each * T * R, R > 1 ? Group{R, 1, R, T, H} : Group{std::min(each, B - k * each), T, 1, T, H});
+  });
+}
+// inputs (batch, frames, bands, 3 units), with their bias → output, gates, candidates before the reset gate
+static std::vector<Tensor> gru_forward(Tensor inputs, Tensor U, Tensor bias) {
+  inputs = inputs.contiguous(), U = U.contiguous(), bias = bias.contiguous();
+  auto shape = inputs.sizes().vec();
+  long H = shape[3] / 3;
+  TORCH_CHECK(H % 16 == 0, "units of a GRU must be a multiple of 16. Received: ", H);
+  shape[3] = H;
+  auto out = at::empty(shape, inputs.options()), candidates = at::empty_like(out), gates = at::empty_like(inputs);
+  each_group(out, [&](long at, Group g) {
+    gru_forward_group(g, data(inputs) + at * 3 * H, data(U), data(bias), out.data_ptr<float>() + at * H,
+                      gates.data_ptr<float>() + at * 3 * H, candidates.data_ptr<float>() + at * H);
+  });
+  return {out, gates, candidates};
+}
+static std::vector<Tensor> gru_backward(Tensor d_out, Tensor out, Tensor gates, Tensor candidates, Tensor U) {
+  d_out = d_out.contiguous();
+  long H = out.size(3);
+  auto U_transposed = U.t().contiguous(), d_inputs = at::empty_like(gates);
+  auto d_U = at::zeros({H, 3 * H}, out.options()), d_bias = at::zeros({3 * H}, out.options());
+  std::mutex lock;
+  each_group(out, [&](long at, Group g) {
+    Floats part(H * 3 * H, 0.f), part_bias(3 * H, 0.f);
+    gru_backward_group(g, data(d_out) + at * H, data(out) + at * H, data(gates) + at * 3 * H,
+                       data(candidates) + at * H, data(U_transposed), d_inputs.data_ptr<float>() + at * 3 * H,
+                       part.data(), part_bias.data());
+    add_to(d_U, part, lock), add_to(d_bias, part_bias, lock);
+  });
+  return {d_inputs, d_U, d_bias};
+}
+
+// ---------------------------------------------------------------- batch norm, activation, residual
+
+enum Activation { LINEAR, ELU, RELU };
+static inline vec activated(vec x, int kind) {
+  if (kind == RELU) return _mm512_max_ps(x, _mm512_setzero_ps());
+  if (kind == LINEAR) return x;
+  __mmask16 below = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
+  return below ? _mm512_mask_sub_ps(x, below, vexp(x), _mm512_set1_ps(1.f)) : x;
+}
+static inline vec slope(vec x, int kind) {
+  vec one = _mm512_set1_ps(1.f);
+  if (kind == RELU) return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ), one);
+  if (kind == LINEAR) return one;
+  __mmask16 below = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
+  return below ? _mm512_mask_mov_ps(one, below, vexp(x)) : one;
+}
+static const int MOST = 16;  // vectors in which channels come round
+// Values of each channel, repeated until they fill whole vectors.
+struct Repeated {
+  Floats values;
+  Repeated(const float* of, long channels) : values(std::lcm(channels, 16L)) {
+    for (size_t i = 0; i < values.size(); i++) values[i] = of[i % channels];
+  }
+  vec operator[](int j) const { return _mm512_loadu_ps(values.data() + 16 * j); }
+};
+// Calls f(offset, j, sums) for each vector; `sums` are two that end up in totals of each channel.
+template <class F>
+static std::vector<std::vector<double>> channel_sums(long n, long channels, F f) {
+  long L = std::lcm(channels, 16L);
+  int vecs = L / 16;
+  TORCH_CHECK(n % L == 0 && vecs <= MOST, "a batch norm of ", channels, " channels does not fit vectors of 16");
+  std::vector<std::vector<double>> totals(2, std::vector<double>(channels, 0));
+  std::mutex lock;
+  at::parallel_for(0, n / L, 1024, [&](long from, long to) {
+    std::vector<std::vector<double>> part(2, std::vector<double>(L, 0));
+    for (long i = from; i < to;) {
+      vec sums[2][MOST];
+      for (auto& row : sums) std::fill(row, row + vecs, _mm512_setzero_ps());
+      for (long end = std::min(to, i + 512); i < end; i++)
+        for (int j = 0; j < vecs; j++) f(i * L + 16 * j, j, sums[0][j], sums[1][j]);
+      for (int s = 0; s < 2; s++)
+        for (int j = 0; j < vecs; j++) {
+          float values[16];
+          _mm512_storeu_ps(values, sums[s][j]);
+          for (int k = 0; k < 16; k++) part[s][16 * j + k] += values[k];
+        }
+    }
+    std::lock_guard<std::mutex> guard(lock);
+    for (int s = 0; s < 2; s++)
+      for (long k = 0; k < L; k++) totals[s][k % channels] += part[s][k];
+  });
+  return totals;
+}
+template <class F>
+static void each_vector(long n, long channels, F f) {
+  long L = std::lcm(channels, 16L);
+  at::parallel_for(0, n / L, 1024, [&](long from, long to) {
+    for (long i = from; i < to; i++)
+      for (int j = 0; j < L / 16; j++) f(i * L + 16 * j, j);
+  });
+}
+// → activation(norm(x)) + residual, and mean and variance of the batch
+static std::vector<Tensor> norm_forward(Tensor x, Tensor gamma, Tensor beta, std::optional<Tensor> residual,
+                                        int64_t kind, double epsilon) {
+  long C = x.size(-1), n = x.numel();
+  const float *from = data(x), *added = residual ? data(*residual) : nullptr;
+  auto sums = channel_sums(n, C, [&](long at, int, vec& sum, vec& squares) {
+    vec value = _mm512_loadu_ps(from + at);
+    sum = _mm512_add_ps(sum, value), squares = _mm512_fmadd_ps(value, value, squares);
+  });
+  auto out = at::empty_like(x), mean = at::empty({C}, x.options()), variance = at::empty({C}, x.options());
+  Floats scale(C), shift(C);
+  for (long c = 0; c < C; c++) {
+    double m = sums[0][c] / (n / C), v = std::max(0.0, sums[1][c] / (n / C) - m * m);
+    mean.data_ptr<float>()[c] = m, variance.data_ptr<float>()[c] = v;
+    scale[c] = data(gamma)[c] / std::sqrt(v + epsilon), shift[c] = data(beta)[c] - m * scale[c];
+  }
+  Repeated scales(scale.data(), C), shifts(shift.data(), C);
+  float* to = out.data_ptr<float>();
+  each_vector(n, C, [&](long at, int j) {
+    vec y = activated(_mm512_fmadd_ps(_mm512_loadu_ps(from + at), scales[j], shifts[j]), kind);
+    _mm512_storeu_ps(to + at, added ? _mm512_add_ps(y, _mm512_loadu_ps(added + at)) : y);
+  });
+  return {out, mean, variance};
+}
+static std::vector<Tensor> norm_backward(Tensor d_out, Tensor x, Tensor mean, Tensor variance, Tensor gamma, Tensor beta,
+                                         int64_t kind, double epsilon) {
+  d_out = d_out.contiguous();
+  long C = x.size(-1), n = x.numel(), rows = n / C;
+  auto d_x = at::empty_like(x), d_gamma = at::empty({C}, x.options()), d_beta = at::empty({C}, x.options());
+  const float *from = data(x), *slopes = data(d_out);
+  float* to = d_x.data_ptr<float>();
+  Floats factor(C), offset(C);  // normalised = factor x + offset
+  for (long c = 0; c < C; c++)
+    factor[c] = 1 / std::sqrt(data(variance)[c] + epsilon), offset[c] = -data(mean)[c] * factor[c];
+  Repeated factors(factor.data(), C), offsets(offset.data(), C), gammas(data(gamma), C), betas(data(beta), C);
+  auto sums = channel_sums(n, C, [&](long at, int j, vec& sum, vec& product) {
+    vec normalised = _mm512_fmadd_ps(_mm512_loadu_ps(from + at), factors[j], offsets[j]);
+    vec d = _mm512_loadu_ps(slopes + at);
+    if (kind != LINEAR) d = _mm512_mul_ps(d, slope(_mm512_fmadd_ps(normalised, gammas[j], betas[j]), kind));
+    _mm512_storeu_ps(to + at, d);
+    sum = _mm512_add_ps(sum, d), product = _mm512_fmadd_ps(d, normalised, product);
+  });
+  Floats by_d(C), by_x(C), constant(C);  // d_x = by_d d + by_x x + constant
+  for (long c = 0; c < C; c++) {
+    double s = sums[0][c] / rows, p = sums[1][c] / rows;
+    d_beta.data_ptr<float>()[c] = sums[0][c], d_gamma.data_ptr<float>()[c] = sums[1][c];
+    by_d[c] = data(gamma)[c] * factor[c];
+    by_x[c] = -by_d[c] * p * factor[c], constant[c] = -by_d[c] * (s + offset[c] * p);
+  }
+  Repeated a(by_d.data(), C), b(by_x.data(), C), k(constant.data(), C);
+  each_vector(n, C, [&](long at, int j) {
+    vec rest = _mm512_fmadd_ps(_mm512_loadu_ps(from + at), b[j], k[j]);
+    _mm512_storeu_ps(to + at, _mm512_fmadd_ps(_mm512_loadu_ps(to + at), a[j], rest));
+  });
+  return {d_x, d_gamma, d_beta};
+}
+
+// ---------------------------------------------------------------- convolution over frequency
+
+// x (…, bins, channels), `skip` more channels of the same bins; kernel (taps, channels, filters)
+struct Sizes {
+  long own, more, channels, bins, rows, taps, filters, stride, out, before, padding;
+  Sizes(const Tensor& x, const std::optional<Tensor>& skip, const Tensor& kernel, long stride_)
+      : own(x.size(-1)), more(skip ? skip->size(-1) : 0), channels(own + more), bins(x.size(-2)),
+        rows(x.numel() / bins / own), taps(kernel.size(0)), filters(kernel.size(2)), stride(stride_),
+        out((bins + stride - 1) / stride), padding(std::max(0L, (out - 1) * stride + taps - bins)) {
+    before = padding / 2;
+  }
+};
+static Tensor conv_forward(Tensor x, std::optional<Tensor> skip, Tensor kernel, Tensor bias, int64_t stride) {
+  Sizes s(x, skip, kernel, stride);
+  auto shape = x.sizes().vec();
+  shape[shape.size() - 1] = s.filters, shape[shape.size() - 2] = s.out;
+  auto y = at::empty(shape, x.options());
+  bias = bias.contiguous();
+  long M = up32(s.out), N = up32(s.filters), K = up32(s.taps * s.channels);
+  auto weights = packed(kernel.contiguous().reshape({s.taps * s.channels, s.filters}));
+  at::parallel_for(0, s.rows, share(s.rows), [&](long from, long to) {
+    Tiles tiles;
+    Halves padded((M * stride + s.before + s.bins + s.taps) * s.channels + 64, 0);
+    Floats result(M * N);
+    for (long n = from; n < to; n++) {
+      bf16* row = padded.data() + s.before * s.channels;
+      if (!skip) round_row(data(x) + n * s.bins * s.own, row, s.bins * s.own);
+      for (long f = 0; skip && f < s.bins; f++) {
+        round_row(data(x) + (n * s.bins + f) * s.own, row + f * s.channels, s.own);
+        round_row(data(*skip) + (n * s.bins + f) * s.more, row + f * s.channels + s.own, s.more);
+      }
+      product_bf16(M, N, K, padded.data(), stride * s.channels, weights.data(), result.data(), N, false);
+      float* out = y.data_ptr<float>() + n * s.out * s.filters;
+      for (long f = 0; f < s.out; f++)
+        for (long o = 0; o < s.filters; o++) out[f * s.filters + o] = result[f * N + o] + data(bias)[o];
+    }
+  });
+  return y;
+}
+// Slopes of kernel and bias alone, in float32, for the first layer: its input has none and its stride is free.
+static std::vector<Tensor> conv_backward_kernel(Tensor d_y, Tensor x, Tensor kernel, int64_t stride) {
+  d_y = d_y.contiguous();
+  Sizes s(x, {}, kernel, stride);
+  long N = up16(s.filters);
+  auto d_kernel = at::zeros({s.taps * s.channels, N}, x.options()), d_bias = at::zeros({s.filters}, x.options());
+  std::mutex lock;
+  at::parallel_for(0, s.rows, share(s.rows), [&](long from, long to) {
+    Floats padded((s.bins + s.padding) * s.channels, 0.f), part(s.taps * s.channels * N, 0.f), part_bias(s.filters, 0.f);
+    for (long n = from; n < to; n++) {
+      const float* d = data(d_y) + n * s.out * s.filters;
+      memcpy(padded.data() + s.before * s.channels, data(x) + n * s.bins * s.channels, s.bins * s.channels * 4);
+      outer(s.taps * s.channels, s.filters, s.out, padded.data(), stride * s.channels, d, s.filters, part.data(), N);
+      sum_rows(d, s.out, s.filters, part_bias.data());
+    }
+    add_to(d_kernel, part, lock), add_to(d_bias, part_bias, lock);
+  });
+  return {d_kernel.narrow(1, 0, s.filters).reshape({s.taps, s.channels, s.filters}), d_bias};
+}
+static std::vector<Tensor> conv_backward(Tensor d_y, Tensor x, std::optional<Tensor> skip, Tensor kernel) {
+  d_y = d_y.contiguous();
+  Sizes s(x, skip, kernel, 1);
+  long N = up32(s.filters), C = up32(s.channels), K = up32(s.taps * s.filters), M = up32(s.bins), ld = M + 32;
+  long after = s.taps - 1 - s.before;
+  auto flipped = packed(kernel.flip(0).transpose(1, 2).reshape({s.taps * s.filters, s.channels}).contiguous());
+  auto d_x = at::empty_like(x), d_skip = skip ? at::empty_like(*skip) : x;
+  auto d_kernel = at::zeros({s.taps, C, N}, x.options()), d_bias = at::zeros({s.filters}, x.options());
+  std::mutex lock;
+  at::parallel_for(0, s.rows, share(s.rows), [&](long from, long to) {
+    Tiles tiles;
+    Halves padded((M + s.taps) * s.filters + K + 64, 0), pairs(M * N, 0), turned(C * ld, 0);
+    Floats result(M * C), part(s.taps * C * N, 0.f), part_bias(s.filters, 0.f);
+    for (long n = from; n < to; n++) {
+      const float* d = data(d_y) + n * s.bins * s.filters;
+      round_row(d, padded.data() + after * s.filters, s.bins * s.filters);
+      product_bf16(M, C, K, padded.data(), s.filters, flipped.data(), result.data(), C, false);
+      for (long f = 0; f < s.bins; f++) {
+        memcpy(d_x.data_ptr<float>() + (n * s.bins + f) * s.own, result.data() + f * C, s.own * 4);
+        if (skip)
+          memcpy(d_skip.data_ptr<float>() + (n * s.bins + f) * s.more, result.data() + f * C + s.own, s.more * 4);
+      }
+      pack_pairs(d, s.bins, s.filters, pairs.data(), N);
+      round_transposed(data(x) + n * s.bins * s.own, s.bins, s.own, turned.data() + s.before, ld);
+      if (skip)
+        round_transposed(data(*skip) + n * s.bins * s.more, s.bins, s.more, turned.data() + s.own * ld + s.before, ld);
+      for (long j = 0; j < s.taps; j++)
+        product_bf16(C, N, M, turned.data() + j, ld, pairs.data(), part.data() + j * C * N, N, true);
+      sum_rows(d, s.bins, s.filters, part_bias.data());
+    }
+    add_to(d_kernel, part, lock), add_to(d_bias, part_bias, lock);
+  });
+  return {d_x, d_skip, d_kernel.narrow(1, 0, s.channels).narrow(2, 0, s.filters).contiguous(), d_bias};
+}
+
+// ---------------------------------------------------------------- dense layers
+
+static const long BLOCK = 96;  // rows that are rounded and multiplied at a time
+static Tensor dense_forward(Tensor x, Tensor kernel, Tensor bias) {
+  long C = x.size(-1), n = x.numel() / C, O = kernel.size(1), K = up32(C), N = up32(O);
+  auto shape = x.sizes().vec();
+  shape.back() = O;
+  auto y = at::empty(shape, x.options());
+  bias = bias.contiguous();
+  auto weights = packed(kernel.contiguous());
+  long blocks = (n + BLOCK - 1) / BLOCK;
+  at::parallel_for(0, blocks, share(blocks), [&](long from, long to) {
+    Tiles tiles;
+    Halves rows(BLOCK * K, 0);
+    Floats result(BLOCK * N);
+    for (long b = from; b < to; b++) {
+      long first = b * BLOCK, count = std::min(BLOCK, n - first);
+      for (long i = 0; i < count; i++) round_row(data(x) + (first + i) * C, rows.data() + i * K, C);
+      product_bf16(BLOCK, N, K, rows.data(), K, weights.data(), result.data(), N, false);
+      for (long i = 0; i < count; i++)
+        for (long o = 0; o < O; o++) y.data_ptr<float>()[(first + i) * O + o] = result[i * N + o] + data(bias)[o];
+    }
+  });
+  return y;
+}
+static std::vector<Tensor> dense_backward(Tensor d_y, Tensor x, Tensor kernel) {
+  d_y = d_y.contiguous();
+  long C = x.size(-1), n = x.numel() / C, O = kernel.size(1), K = up32(C), N = up32(O);
+  auto d_x = at::empty_like(x), d_kernel = at::zeros({K, N}, x.options()), d_bias = at::zeros({O}, x.options());
+  auto turned_weights = packed(kernel.t().contiguous());
+  std::mutex lock;
+  long blocks = (n + BLOCK - 1) / BLOCK;
+  at::parallel_for(0, blocks, share(blocks), [&](long from, long to) {
+    Tiles tiles;
+    Halves rows(BLOCK * N, 0), pairs(BLOCK * N, 0), turned(K * BLOCK, 0);
+    Floats result(BLOCK * K), part(K * N, 0.f), part_bias(O, 0.f);
+    for (long b = from; b < to; b++) {
+      long first = b * BLOCK, count = std::min(BLOCK, n - first);
+      const float* d = data(d_y) + first * O;
+      if (count < BLOCK) std::fill(pairs.begin(), pairs.end(), 0);
+      pack_pairs(d, count, O, pairs.data(), N);
+      round_transposed(data(x) + first * C, count, C, turned.data(), BLOCK);
+      product_bf16(K, N, BLOCK, turned.data(), BLOCK, pairs.data(), part.data(), N, true);
+      sum_rows(d, count, O, part_bias.data());
+      for (long i = 0; i < count; i++) round_row(d + i * O, rows.data() + i * N, O);
+      product_bf16(BLOCK, K, N, rows.data(), N, turned_weights.data(), result.data(), K, false);
+      for (long i = 0; i < count; i++)
+        memcpy(d_x.data_ptr<float>() + (first + i) * C, result.data() + i * K, C * 4);
+    }
+    add_to(d_kernel, part, lock), add_to(d_bias, part_bias, lock);
+  });
+  return {d_x, d_kernel.narrow(0, 0, C).narrow(1, 0, O).contiguous(), d_bias};
+}
+
+// ---------------------------------------------------------------- projection of the frequency axis
+
+// (…, bins, channels) → (…, bands, channels): kernel (bands, bins), bias (bands, 1)
+static Tensor bands_forward(Tensor x, Tensor kernel, Tensor bias) {
+  long C = x.size(-1), F = x.size(-2), n = x.numel() / F / C, P = kernel.size(0), padded = up16(C);
+  auto shape = x.sizes().vec();
+  shape[shape.size() - 2] = P;
+  auto y = at::empty(shape, x.options());
+  kernel = kernel.contiguous(), bias = bias.contiguous();
+  at::parallel_for(0, n, share(n), [&](long from, long to) {
+    Floats rows(F * padded, 0.f);
+    for (long i = from; i < to; i++) {
+      for (long f = 0; f < F; f++) memcpy(rows.data() + f * padded, data(x) + (i * F + f) * C, C * 4);
+      float* out = y.data_ptr<float>() + i * P * C;
+      product(P, C, F, data(kernel), F, rows.data(), padded, out, C);
+      for (long p = 0; p < P; p++)
+        for (long c = 0; c < C; c++) out[p * C + c] += data(bias)[p];
+    }
+  });
+  return y;
+}
+static std::vector<Tensor> bands_backward(Tensor d_y, Tensor x, Tensor kernel) {
+  d_y = d_y.contiguous();
+  long C = x.size(-1), F = x.size(-2), n = x.numel() / F / C, P = kernel.size(0);
+  long by_channel = up16(C), by_bin = up16(F), by_band = up16(P);
+  auto transposed = kernel.t().contiguous(), d_x = at::empty_like(x);
+  auto d_kernel = at::zeros({P, by_bin}, x.options()), d_bias = at::zeros({P, 1}, x.options());
+  std::mutex lock;
+  at::parallel_for(0, n, share(n), [&](long from, long to) {
+    Floats rows(P * by_channel, 0.f), turned_x(C * by_bin, 0.f), turned_d(C * by_band, 0.f);
+    Floats part(P * by_bin, 0.f), part_bias(P, 0.f);
+    for (long i = from; i < to; i++) {
+      const float *d = data(d_y) + i * P * C, *row = data(x) + i * F * C;
+      for (long p = 0; p < P; p++)
+        for (long c = 0; c < C; c++) {
+          float value = d[p * C + c];
+          rows[p * by_channel + c] = value, turned_d[c * by_band + p] = value, part_bias[p] += value;
+        }
+      for (long f = 0; f < F; f++)
+        for (long c = 0; c < C; c++) turned_x[c * by_bin + f] = row[f * C + c];
+      product(F, C, P, data(transposed), P, rows.data(), by_channel, d_x.data_ptr<float>() + i * F * C, C);
+      outer(P, F, C, turned_d.data(), by_band, turned_x.data(), by_bin, part.data(), by_bin);
+    }
+    add_to(d_kernel, part, lock), add_to(d_bias, part_bias, lock);
+  });
+  return {d_x, d_kernel.narrow(1, 0, F).contiguous(), d_bias};
+}
+
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
+  module.def("allow_amx", &allow_amx);
+  module.def("gru_forward", &gru_forward), module.def("gru_backward", &gru_backward);
+  module.def("norm_forward", &norm_forward), module.def("norm_backward", &norm_backward);
+  module.def("conv_forward", &conv_forward), module.def("conv_backward", &conv_backward);
+  module.def("conv_backward_kernel", &conv_backward_kernel);
+  module.def("dense_forward", &dense_forward), module.def("dense_backward", &dense_backward);
+  module.def("bands_forward", &bands_forward), module.def("bands_backward", &bands_backward);
+}
