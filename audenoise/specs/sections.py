@@ -190,10 +190,10 @@ class TrainingSpec(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     clip_norm: Annotated[float, Field(gt=0)] = 3.0
     ema_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Of a weight average over about 1 / (1 - momentum) steps, which is then what is validated and kept; 0: none.
+    """Of a weight average over some 1 / (1 - momentum) steps, which is then validated and kept; 0: none.
 
-    Batch norms keep the statistics of the weights themselves, which don't fit an average over many steps: of a
-    network with batch norms whose rate falls to 0 the last weights were better than their average."""
+    Batch norms keep the statistics of the weights themselves, which don't fit an average over many steps:
+    where the rate falls to 0, the last weights of a network with batch norms were better."""
     early_stopping_epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     validation_mixtures: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     scored_mixtures: Annotated[int, Field(ge=0, le=1_000_000)] = 24

@@ -2,6 +2,7 @@
 """The U-Net of `audenoise.architectures.unet` in PyTorch, for specs like those of standard and small."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,7 +127,8 @@ class Network(torch.nn.Module):
         return _overlapped(parts, bias, factor, bins)
 
     def forward(self, noisy):
-        spec, kind = self.spec, self.spec.bottleneck
+        spec = self.spec
+        kind: Any = spec.bottleneck
         features = _compressed(noisy, spec.input.compression).contiguous()
         x, skips = features, []
         for i, stage in enumerate(spec.encoder):
