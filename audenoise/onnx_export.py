@@ -3,8 +3,9 @@
 """A Keras denoising network written as an ONNX graph, with native GRU nodes and its state in and out.
 
 Each kind of layer has one translator below. Inside the graph tensors are (batch, channels, frames,
-frequency), which is what ONNX Runtime's convolutions want; the transposes stand at the graph's two ends and
-around recurrences.
+frequency), which is what ONNX Runtime's convolutions want. From a recurrence on they are (frames, batch,
+frequency, channels), which is what its GRUs want, until a layer comes that has no translator for this; so
+nothing is transposed between recurrences.
 """
 
 import inspect
@@ -14,76 +15,16 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from audenoise import layers as own
 from audenoise.errors import ModelError
+from audenoise.onnx_graph import Graph, info
 
-OPSET = 18
-Translator = Callable[["_Graph", Any, list[str]], str]
+Translator = Callable[["Graph", Any, list[str]], str]
 _TRANSLATORS: dict[type, Translator] = {}
-
-
-class _Graph:
-    """Nodes, constants and states of the graph that is being written."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[bytes, onnx.TensorProto] = {}
-        self.inputs: list[onnx.ValueInfoProto] = []
-        self.outputs: list[onnx.ValueInfoProto] = []
-        self.frames = ""
-        self.stateful = True
-        self._count = 0
-
-    def add(self, op: str, inputs: list[str], outputs: int = 1, **attributes: Any) -> Any:
-        names = [f"v{self._count + i}" for i in range(outputs)]
-        self._count += outputs
-        self.nodes.append(helper.make_node(op, inputs, names, **attributes))
-        return names[0] if outputs == 1 else names
-
-    def constant(self, value: Any, dtype: Any = np.float32) -> str:
-        array = np.ascontiguousarray(value, dtype)
-        key = str((array.dtype, array.shape)).encode() + array.tobytes()
-        if key not in self.constants:
-            self.constants[key] = numpy_helper.from_array(array, f"c{len(self.constants)}")
-        return self.constants[key].name
-
-    def weight(self, variable: Any, *order: int) -> str:
-        array = own.to_numpy(variable)
-        return self.constant(array.transpose(order) if order else array)
-
-    def shape(self, *sizes: int | str) -> str:
-        """A shape for Reshape: numbers as in ONNX (0 keeps, -1 infers), names for values of the graph."""
-        if all(isinstance(size, int) for size in sizes):
-            return self.constant(sizes, np.int64)
-        parts = [size if isinstance(size, str) else self.constant([size], np.int64) for size in sizes]
-        return self.add("Concat", parts, axis=0)
-
-    def transpose(self, x: str, *order: int) -> str:
-        return self.add("Transpose", [x], perm=list(order))
-
-    def reshape(self, x: str, *sizes: int | str) -> str:
-        return self.add("Reshape", [x, self.shape(*sizes)])
-
-    def slice(self, x: str, axis: int, start: int, end: int | str) -> str:
-        bound = end if isinstance(end, str) else self.constant([end], np.int64)
-        return self.add(
-            "Slice", [x, self.constant([start], np.int64), bound, self.constant([axis], np.int64)]
-        )
-
-    def state(self, name: str, *sizes: int) -> str:
-        """Declare a state input of shape (batch, *sizes)."""
-        self.inputs.append(_info(f"{name}_in", "batch", *sizes))
-        return f"{name}_in"
-
-    def next_state(self, name: str, value: str, *sizes: int) -> None:
-        self.nodes.append(helper.make_node("Identity", [value], [f"{name}_out"]))
-        self.outputs.append(_info(f"{name}_out", "batch", *sizes))
-
-
-def _info(name: str, *sizes: int | str) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(sizes))
+_SEQUENCE_TRANSLATORS: dict[type, Translator] = {}
+"""Of layers that follow a recurrence."""
 
 
 def _translates(*kinds: type) -> Callable[[Translator], Translator]:
@@ -94,6 +35,44 @@ def _translates(*kinds: type) -> Callable[[Translator], Translator]:
     return register
 
 
+def _continues(*kinds: type) -> Callable[[Translator], Translator]:
+    """Register what translates a layer after a recurrence: inputs and output are sequences."""
+
+    def register(function: Translator) -> Translator:
+        def translate(g: Graph, layer: Any, inputs: list[str]) -> str:
+            y = function(g, layer, [g.sequence(x) for x in inputs])
+            g.sequences.add(y)
+            return y
+
+        _SEQUENCE_TRANSLATORS.update(dict.fromkeys(kinds, translate))
+        return translate
+
+    return register
+
+
+def translate(g: Graph, layer: Any, inputs: list[str]) -> str:
+    """Write a layer.
+
+    Raises
+    ------
+    ModelError
+        If it has no translator.
+    """
+    kinds = inspect.getmro(type(layer))
+    if isinstance(layer, own.AxisGRU):
+        sequence = layer.axis == "frames"
+    else:
+        sequence = isinstance(layer, own.FullBandGRU) or any(x in g.sequences for x in inputs)
+    if sequence:
+        for kind in kinds:
+            if kind in _SEQUENCE_TRANSLATORS:
+                return _SEQUENCE_TRANSLATORS[kind](g, layer, inputs)
+    for kind in kinds:
+        if kind in _TRANSLATORS:
+            return _TRANSLATORS[kind](g, layer, [g.image(x) for x in inputs])
+    raise ModelError(f"{layer.name}: {type(layer).__name__} cannot be written as ONNX")
+
+
 def _static(tensor: Any) -> tuple[int, int]:
     """(frequency, channels) of a Keras tensor."""
     return tensor.shape[2], tensor.shape[3]
@@ -102,21 +81,21 @@ def _static(tensor: Any) -> tuple[int, int]:
 # --- spectra ------------------------------------------------------------------------------------------------
 
 
-def _planes(g: _Graph, x: str) -> tuple[str, str]:
+def _planes(g: Graph, x: str) -> tuple[str, str]:
     real, imag = g.add("Split", [x], 2, axis=1, num_outputs=2)
     return real, imag
 
 
-def _power(g: _Graph, x: str) -> str:
+def _power(g: Graph, x: str) -> str:
     real, imag = _planes(g, x)
     return g.add("Add", [g.add("Mul", [real, real]), g.add("Mul", [imag, imag])])
 
 
-def _root(g: _Graph, x: str, exponent: float) -> str:
+def _root(g: Graph, x: str, exponent: float) -> str:
     return g.add("Exp", [g.add("Mul", [g.add("Log", [x]), g.constant(exponent)])])
 
 
-def _warp(g: _Graph, x: str, exponent: float) -> str:
+def _warp(g: Graph, x: str, exponent: float) -> str:
     """|X|^exponent with the phase kept."""
     if exponent == 1:
         return x
@@ -124,13 +103,13 @@ def _warp(g: _Graph, x: str, exponent: float) -> str:
     return g.add("Mul", [x, _root(g, power, (exponent - 1) / 2)])
 
 
-def _level_db(g: _Graph, x: str, low_db: float) -> str:
+def _level_db(g: Graph, x: str, low_db: float) -> str:
     power = g.add("Max", [_power(g, x), g.constant(10 ** (low_db / 10))])
     return g.add("Mul", [g.add("Log", [power]), g.constant(10 / np.log(10))])
 
 
 @_translates(own.SpectrumFeatures)
-def _features(g: _Graph, layer: own.SpectrumFeatures, inputs: list[str]) -> str:
+def _features(g: Graph, layer: own.SpectrumFeatures, inputs: list[str]) -> str:
     x = inputs[0]
     if layer.representation == "complex":
         return _warp(g, x, layer.compression)
@@ -150,7 +129,7 @@ def _features(g: _Graph, layer: own.SpectrumFeatures, inputs: list[str]) -> str:
 
 
 @_translates(own.ApplyOutput)
-def _apply(g: _Graph, layer: own.ApplyOutput, inputs: list[str]) -> str:
+def _apply(g: Graph, layer: own.ApplyOutput, inputs: list[str]) -> str:
     noisy, prediction = inputs
     exponent = layer.exponent
     if layer.kind == "complex_mask":
@@ -185,14 +164,14 @@ def _apply(g: _Graph, layer: own.ApplyOutput, inputs: list[str]) -> str:
 
 
 @_translates(own.SpectralConv2D)
-def _spectral_conv(g: _Graph, layer: own.SpectralConv2D, inputs: list[str]) -> str:
+def _spectral_conv(g: Graph, layer: own.SpectralConv2D, inputs: list[str]) -> str:
     x, (frequency, channels) = inputs[0], _static(layer.input)
     frames, bins = layer.paddings(frequency)
     if layer.causal and frames[0]:
         # The frames before the block come from the block before: what was zero padding becomes the state.
         sizes = (channels, frames[0], frequency)
         x = g.add("Concat", [g.state(layer.name, *sizes), x], axis=2)
-        g.next_state(layer.name, g.slice(x, 2, -frames[0], np.iinfo(np.int64).max), *sizes)
+        g.next_state(layer.name, g.slice(x, 2, start=-frames[0], end=np.iinfo(np.int64).max), *sizes)
         frames = (0, 0)
     convolution = layer.convolution
     depthwise = layer.depthwise
@@ -208,14 +187,14 @@ def _spectral_conv(g: _Graph, layer: own.SpectralConv2D, inputs: list[str]) -> s
 
 
 @_translates(keras.layers.Conv2D)
-def _conv(g: _Graph, layer: keras.layers.Conv2D, inputs: list[str]) -> str:
+def _conv(g: Graph, layer: keras.layers.Conv2D, inputs: list[str]) -> str:
     totals = [size - 1 for size in layer.kernel_size]
     pads = [t // 2 for t in totals] + [t - t // 2 for t in totals]
     return g.add("Conv", [inputs[0], g.weight(layer.kernel, 3, 2, 0, 1), g.weight(layer.bias)], pads=pads)
 
 
 @_translates(keras.layers.Conv2DTranspose)
-def _conv_transpose(g: _Graph, layer: keras.layers.Conv2DTranspose, inputs: list[str]) -> str:
+def _conv_transpose(g: Graph, layer: keras.layers.Conv2DTranspose, inputs: list[str]) -> str:
     totals = [max(k - s, 0) for k, s in zip(layer.kernel_size, layer.strides, strict=True)]
     extra = [max(s - k, 0) for k, s in zip(layer.kernel_size, layer.strides, strict=True)]
     return g.add(
@@ -228,7 +207,7 @@ def _conv_transpose(g: _Graph, layer: keras.layers.Conv2DTranspose, inputs: list
 
 
 @_translates(keras.layers.UpSampling2D)
-def _upsample(g: _Graph, layer: keras.layers.UpSampling2D, inputs: list[str]) -> str:
+def _upsample(g: Graph, layer: keras.layers.UpSampling2D, inputs: list[str]) -> str:
     scales = g.constant([1, 1, *layer.size])
     return g.add(
         "Resize",
@@ -240,7 +219,7 @@ def _upsample(g: _Graph, layer: keras.layers.UpSampling2D, inputs: list[str]) ->
 
 
 @_translates(keras.layers.MaxPooling2D)
-def _max_pool(g: _Graph, layer: keras.layers.MaxPooling2D, inputs: list[str]) -> str:
+def _max_pool(g: Graph, layer: keras.layers.MaxPooling2D, inputs: list[str]) -> str:
     frequency, _ = _static(layer.input)
     size = layer.pool_size[1]
     total = -(-frequency // size) * size - frequency
@@ -254,19 +233,19 @@ def _max_pool(g: _Graph, layer: keras.layers.MaxPooling2D, inputs: list[str]) ->
 
 
 @_translates(keras.layers.Dense)
-def _dense(g: _Graph, layer: keras.layers.Dense, inputs: list[str]) -> str:
+def _dense(g: Graph, layer: keras.layers.Dense, inputs: list[str]) -> str:
     kernel = own.to_numpy(layer.kernel).T[:, :, None, None]
     return g.add("Conv", [inputs[0], g.constant(kernel), g.weight(layer.bias)])
 
 
 @_translates(own.BandProjection)
-def _band_projection(g: _Graph, layer: own.BandProjection, inputs: list[str]) -> str:
+def _band_projection(g: Graph, layer: own.BandProjection, inputs: list[str]) -> str:
     y = g.add("MatMul", [inputs[0], g.weight(layer.kernel, 1, 0)])
     return g.add("Add", [y, g.constant(own.to_numpy(layer.bias).ravel())])
 
 
 @_translates(own.BandPosition)
-def _band_position(g: _Graph, layer: own.BandPosition, inputs: list[str]) -> str:
+def _band_position(g: Graph, layer: own.BandPosition, inputs: list[str]) -> str:
     position = own.to_numpy(layer.position).T[None, :, None, :]
     return g.add("Add", [inputs[0], g.constant(position)])
 
@@ -275,13 +254,13 @@ def _band_position(g: _Graph, layer: own.BandPosition, inputs: list[str]) -> str
 
 
 @_translates(keras.layers.BatchNormalization)
-def _batch_norm(g: _Graph, layer: keras.layers.BatchNormalization, inputs: list[str]) -> str:
+def _batch_norm(g: Graph, layer: keras.layers.BatchNormalization, inputs: list[str]) -> str:
     values = (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
     return g.add("BatchNormalization", [inputs[0], *map(g.weight, values)], epsilon=layer.epsilon)
 
 
 @_translates(keras.layers.LayerNormalization)
-def _layer_norm(g: _Graph, layer: keras.layers.LayerNormalization, inputs: list[str]) -> str:
+def _layer_norm(g: Graph, layer: keras.layers.LayerNormalization, inputs: list[str]) -> str:
     x = g.transpose(inputs[0], 0, 2, 3, 1)
     y = g.add(
         "LayerNormalization", [x, g.weight(layer.gamma), g.weight(layer.beta)], axis=-1, epsilon=layer.epsilon
@@ -290,7 +269,7 @@ def _layer_norm(g: _Graph, layer: keras.layers.LayerNormalization, inputs: list[
 
 
 @_translates(keras.layers.Activation)
-def _activation(g: _Graph, layer: keras.layers.Activation, inputs: list[str]) -> str:
+def _activation(g: Graph, layer: keras.layers.Activation, inputs: list[str]) -> str:
     name, x = layer.activation.__name__, inputs[0]
     if name == "silu":
         return g.add("Mul", [x, g.add("Sigmoid", [x])])
@@ -298,32 +277,35 @@ def _activation(g: _Graph, layer: keras.layers.Activation, inputs: list[str]) ->
         half = g.add("Mul", [x, g.constant(0.5)])
         error = g.add("Erf", [g.add("Div", [x, g.constant(2**0.5)])])
         return g.add("Mul", [half, g.add("Add", [error, g.constant(1.0)])])
-    plain = {"relu": "Relu", "elu": "Elu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softplus": "Softplus"}
+    if name == "elu":  # max(x, exp(min(x, 0)) - 1): ONNX Runtime's Exp is vectorised better than its Elu
+        low = g.add("Exp", [g.add("Clip", [x, "", g.constant(0.0)])])
+        return g.add("Max", [x, g.add("Sub", [low, g.constant(1.0)])])
+    plain = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softplus": "Softplus"}
     return g.add(plain[name], [x])
 
 
 @_translates(keras.layers.LeakyReLU)
-def _leaky_relu(g: _Graph, layer: keras.layers.LeakyReLU, inputs: list[str]) -> str:
+def _leaky_relu(g: Graph, layer: keras.layers.LeakyReLU, inputs: list[str]) -> str:
     return g.add("LeakyRelu", inputs, alpha=float(layer.negative_slope))
 
 
 @_translates(keras.layers.Add)
-def _add(g: _Graph, layer: keras.layers.Add, inputs: list[str]) -> str:
+def _add(g: Graph, layer: keras.layers.Add, inputs: list[str]) -> str:
     return g.add("Add", inputs)
 
 
 @_translates(keras.layers.Concatenate)
-def _concatenate(g: _Graph, layer: keras.layers.Concatenate, inputs: list[str]) -> str:
+def _concatenate(g: Graph, layer: keras.layers.Concatenate, inputs: list[str]) -> str:
     return g.add("Concat", inputs, axis=1)
 
 
 @_translates(keras.layers.Dropout)
-def _dropout(g: _Graph, layer: keras.layers.Dropout, inputs: list[str]) -> str:
+def _dropout(g: Graph, layer: keras.layers.Dropout, inputs: list[str]) -> str:
     return inputs[0]
 
 
 @_translates(own.PadFrames)
-def _pad_frames(g: _Graph, layer: own.PadFrames, inputs: list[str]) -> str:
+def _pad_frames(g: Graph, layer: own.PadFrames, inputs: list[str]) -> str:
     multiple = g.constant([layer.multiple], np.int64)
     missing = g.add("Mod", [g.add("Neg", [g.frames]), multiple])
     pads = g.shape(0, 0, 0, 0, 0, 0, missing, 0)
@@ -331,18 +313,18 @@ def _pad_frames(g: _Graph, layer: own.PadFrames, inputs: list[str]) -> str:
 
 
 @_translates(own.CropLike)
-def _crop_like(g: _Graph, layer: own.CropLike, inputs: list[str]) -> str:
+def _crop_like(g: Graph, layer: own.CropLike, inputs: list[str]) -> str:
     x, like = layer.input
     y = inputs[0]
     if x.shape[2] != like.shape[2]:
-        y = g.slice(y, 3, 0, like.shape[2])
-    return g.slice(y, 2, 0, g.frames) if layer.name == "crop_frames" else y
+        y = g.slice(y, 3, start=0, end=like.shape[2])
+    return g.slice(y, 2, start=0, end=g.frames) if layer.name == "crop_frames" else y
 
 
 # --- recurrences and attention ------------------------------------------------------------------------------
 
 
-def _gru_weights(g: _Graph, *cells: keras.layers.GRU) -> list[str]:
+def _gru_weights(g: Graph, *cells: keras.layers.GRU) -> list[str]:
     """W, R, B of one or two directions. Keras and ONNX both order the gates update, reset, candidate."""
     stacks: list[list[np.ndarray]] = [[], [], []]
     for layer in cells:
@@ -354,7 +336,7 @@ def _gru_weights(g: _Graph, *cells: keras.layers.GRU) -> list[str]:
     return [g.constant(np.stack(stack)) for stack in stacks]
 
 
-def _gru(g: _Graph, x: str, cells: list[keras.layers.GRU], initial: str = "") -> tuple[str, str]:
+def _gru(g: Graph, x: str, cells: list[keras.layers.GRU], initial: str = "") -> tuple[str, str]:
     """(sequence, rows, features) → (sequence, directions, rows, units) and the last state."""
     y, last = g.add(
         "GRU",
@@ -368,16 +350,22 @@ def _gru(g: _Graph, x: str, cells: list[keras.layers.GRU], initial: str = "") ->
 
 
 @_translates(own.AxisGRU)
-def _axis_gru(g: _Graph, layer: own.AxisGRU, inputs: list[str]) -> str:
+def _gru_along_bands(g: Graph, layer: own.AxisGRU, inputs: list[str]) -> str:
+    bands, channels = _static(layer.input)
+    cells = [layer.forward] + ([layer.backward] if layer.backward else [])
+    y, _ = _gru(g, g.reshape(g.transpose(inputs[0], 3, 0, 2, 1), bands, -1, channels), cells)
+    if len(cells) == 2:
+        y = g.transpose(y, 0, 2, 1, 3)
+    return g.transpose(g.reshape(y, bands, -1, g.frames, layer.units * len(cells)), 1, 3, 2, 0)
+
+
+@_continues(own.AxisGRU)
+def _gru_along_frames(g: Graph, layer: own.AxisGRU, inputs: list[str]) -> str:
     bands, channels = _static(layer.input)
     cells = [layer.forward] + ([layer.backward] if layer.backward else [])
     units = layer.units * len(cells)
-    along_frames = layer.axis == "frames"
-    if along_frames:
-        x = g.reshape(g.transpose(inputs[0], 2, 0, 3, 1), 0, -1, channels)
-    else:
-        x = g.reshape(g.transpose(inputs[0], 3, 0, 2, 1), bands, -1, channels)
-    if along_frames and g.stateful:
+    x = g.reshape(inputs[0], 0, -1, channels)
+    if g.stateful:
         initial = g.reshape(g.state(layer.name, bands, units), 1, -1, units)
         y, last = _gru(g, x, cells, initial)
         g.next_state(layer.name, g.reshape(last, -1, bands, units), bands, units)
@@ -385,29 +373,68 @@ def _axis_gru(g: _Graph, layer: own.AxisGRU, inputs: list[str]) -> str:
         y, _ = _gru(g, x, cells)
     if len(cells) == 2:
         y = g.transpose(y, 0, 2, 1, 3)
-    if along_frames:
-        return g.transpose(g.reshape(y, 0, -1, bands, units), 1, 3, 0, 2)
-    return g.transpose(g.reshape(y, bands, -1, g.frames, units), 1, 3, 2, 0)
+    return g.reshape(y, 0, -1, bands, units)
 
 
-@_translates(own.FullBandGRU)
-def _full_band_gru(g: _Graph, layer: own.FullBandGRU, inputs: list[str]) -> str:
+@_continues(own.FullBandGRU)
+def _full_band_gru(g: Graph, layer: own.FullBandGRU, inputs: list[str]) -> str:
     bands, channels = _static(layer.input)
-    x = g.transpose(_dense(g, layer.reduce, inputs), 2, 0, 3, 1)
-    x = g.reshape(x, 0, 0, bands * layer.reduced)
+    x = g.reshape(_last_axis(g, layer.reduce, inputs[0]), 0, 0, bands * layer.reduced)
     if g.stateful:
         initial = g.reshape(g.state(layer.name, layer.units), 1, -1, layer.units)
         y, last = _gru(g, x, [layer.recurrence], initial)
         g.next_state(layer.name, g.reshape(last, -1, layer.units), layer.units)
     else:
         y, _ = _gru(g, x, [layer.recurrence])
-    y = g.add("MatMul", [g.reshape(y, 0, -1, layer.units), g.weight(layer.spread.kernel)])
-    y = g.add("Add", [y, g.weight(layer.spread.bias)])
-    return g.transpose(g.reshape(y, 0, 0, bands, channels), 1, 3, 0, 2)
+    spread = _last_axis(g, layer.spread, g.reshape(y, 0, -1, layer.units))
+    y = g.reshape(spread, 0, 0, bands, channels)
+
+    def scaled(factor: np.ndarray, offset: np.ndarray) -> str:
+        again = g.scaled[spread](np.tile(factor, bands), np.tile(offset, bands))
+        return g.reshape(again, 0, 0, bands, channels)
+
+    g.scaled[y] = scaled
+    return y
+
+
+@_continues(keras.layers.Dense)
+def _sequence_dense(g: Graph, layer: keras.layers.Dense, inputs: list[str]) -> str:
+    return _last_axis(g, layer, inputs[0])
+
+
+def _last_axis(g: Graph, layer: keras.layers.Dense, x: str) -> str:
+    kernel, bias = g.weight(layer.kernel), own.to_numpy(layer.bias)
+
+    def scaled(factor: np.ndarray, offset: np.ndarray) -> str:
+        # The kernel stays as it is stored, perhaps in half precision; ONNX Runtime multiplies at loading.
+        product = g.add("MatMul", [x, g.add("Mul", [kernel, g.constant(factor)])])
+        return g.add("Add", [product, g.constant(bias * factor + offset)])
+
+    y = g.add("Add", [g.add("MatMul", [x, kernel]), g.constant(bias)])
+    g.scaled[y] = scaled
+    return y
+
+
+@_continues(keras.layers.BatchNormalization)
+def _sequence_norm(g: Graph, layer: keras.layers.BatchNormalization, inputs: list[str]) -> str:
+    gamma, beta, mean, variance = (
+        own.to_numpy(v).astype(np.float64)
+        for v in (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance)
+    )
+    factor = gamma / np.sqrt(variance + layer.epsilon)
+    offset = beta - mean * factor
+    if inputs[0] in g.scaled:
+        return g.scaled[inputs[0]](factor, offset)
+    return g.add("Add", [g.add("Mul", [inputs[0], g.constant(factor)]), g.constant(offset)])
+
+
+@_continues(keras.layers.Add)
+def _sequence_add(g: Graph, layer: keras.layers.Add, inputs: list[str]) -> str:
+    return g.add("Add", inputs)
 
 
 @_translates(own.BandAttention)
-def _band_attention(g: _Graph, layer: own.BandAttention, inputs: list[str]) -> str:
+def _band_attention(g: Graph, layer: own.BandAttention, inputs: list[str]) -> str:
     bands, channels = _static(layer.input)
     size = channels // layer.heads
     x = g.transpose(inputs[0], 0, 2, 3, 1)
@@ -448,32 +475,21 @@ def to_onnx(network: keras.Model) -> onnx.ModelProto:
     ModelError
         If the network holds a layer that has no translator.
     """
-    graph = _Graph()
+    graph = Graph()
     graph.stateful = all(
         layer.causal for layer in network.operations if isinstance(layer, own.SpectralConv2D)
     )
     bins = network.input.shape[2]
-    graph.inputs.append(_info("noisy", "batch", "frames", bins, 2))
+    graph.inputs.append(info("noisy", "batch", "frames", bins, 2))
     noisy = graph.transpose("noisy", 0, 3, 1, 2)
     graph.frames = graph.add("Shape", ["noisy"], start=1, end=2)
     values: dict[int, str] = {id(network.input): noisy}
     for layer in network.operations:
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        translator = next((_TRANSLATORS[k] for k in inspect.getmro(type(layer)) if k in _TRANSLATORS), None)
-        if translator is None:
-            raise ModelError(f"{layer.name}: {type(layer).__name__} cannot be written as ONNX")
         inputs = layer.input if isinstance(layer.input, list) else [layer.input]
-        values[id(layer.output)] = translator(graph, layer, [values[id(tensor)] for tensor in inputs])
-    denoised = values[id(network.output)]
+        values[id(layer.output)] = translate(graph, layer, [values[id(tensor)] for tensor in inputs])
+    denoised = graph.image(values[id(network.output)])
     graph.nodes.append(helper.make_node("Transpose", [denoised], ["denoised"], perm=[0, 2, 3, 1]))
-    graph.outputs.insert(0, _info("denoised", "batch", "frames", bins, 2))
-    proto = helper.make_graph(
-        graph.nodes, "audenoise", graph.inputs, graph.outputs, list(graph.constants.values())
-    )
-    model = helper.make_model(
-        proto, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="audenoise"
-    )
-    model.ir_version = 9
-    onnx.checker.check_model(model)
-    return model
+    graph.outputs.insert(0, info("denoised", "batch", "frames", bins, 2))
+    return graph.model("audenoise")

@@ -6,27 +6,25 @@ Layers that denoisers have too are written by the translators of `audenoise.onnx
 the two ends. Inside the graph tensors are (batch, channels, frames, 1).
 """
 
-import inspect
-
 import keras
 import onnx
 from onnx import helper
 
 from audenoise import onnx_export as export
 from audenoise.architectures import enhancer_layers as ends
-from audenoise.errors import ModelError
 from audenoise.layers import TINY_POWER
+from audenoise.onnx_graph import Graph, info
 
 _HEADS = ("pitch_head", "residual_head")
 
 
-def _rows(g: export._Graph, x: str) -> str:
+def _rows(g: Graph, x: str) -> str:
     """(batch, channels, frames, 1) ↔ (batch, 1, frames, channels)."""
     return g.transpose(x, 0, 3, 2, 1)
 
 
 @export._translates(ends.LogMel)
-def _log_mel(g: export._Graph, layer: ends.LogMel, inputs: list[str]) -> str:
+def _log_mel(g: Graph, layer: ends.LogMel, inputs: list[str]) -> str:
     power = g.add("MatMul", [export._power(g, inputs[0]), g.constant(layer.weights_)])
     level = g.add("Log", [g.add("Add", [power, g.constant(ends.MEL_FLOOR)])])
     level = g.add("Mul", [level, g.constant(0.5 / ends.MEL_SCALE)])
@@ -34,7 +32,7 @@ def _log_mel(g: export._Graph, layer: ends.LogMel, inputs: list[str]) -> str:
 
 
 @export._translates(ends.FrameFeatures)
-def _features(g: export._Graph, layer: ends.FrameFeatures, inputs: list[str]) -> str:
+def _features(g: Graph, layer: ends.FrameFeatures, inputs: list[str]) -> str:
     power = g.add("Add", [export._power(g, inputs[0]), g.constant(TINY_POWER)])
     magnitude = export._root(g, power, layer.compression / 2)
     real, imag = export._planes(g, export._warp(g, inputs[0], layer.compression))
@@ -42,13 +40,13 @@ def _features(g: export._Graph, layer: ends.FrameFeatures, inputs: list[str]) ->
 
 
 @export._translates(ends.ChosenColumns)
-def _chosen(g: export._Graph, layer: ends.ChosenColumns, inputs: list[str]) -> str:
+def _chosen(g: Graph, layer: ends.ChosenColumns, inputs: list[str]) -> str:
     chosen = g.add("MatMul", [inputs[0], g.constant(layer.matrix)])  # (batch, frames, columns)
     return g.transpose(g.add("Unsqueeze", [chosen, g.constant([2], "int64")]), 0, 3, 1, 2)
 
 
 @export._translates(ends.Synthesis)
-def _synthesis(g: export._Graph, layer: ends.Synthesis, inputs: list[str]) -> str:
+def _synthesis(g: Graph, layer: ends.Synthesis, inputs: list[str]) -> str:
     spectrum, *rest = inputs
     mel_in, mel, mask, level, phase = (_rows(g, each) for each in rest)
     spread = g.constant(layer.spread)
@@ -101,35 +99,23 @@ def generator_to_onnx(generator: keras.Model) -> onnx.ModelProto:
     ModelError
         If the network holds a layer that has no translator.
     """
-    graph = export._Graph()
+    graph = Graph()
     graph.stateful = False
     inputs = generator.input
     bins = inputs["spectrum"].shape[2]
-    graph.inputs.append(export._info("spectrum", "batch", "frames", bins, 2))
+    graph.inputs.append(info("spectrum", "batch", "frames", bins, 2))
     graph.frames = graph.add("Shape", ["spectrum"], start=1, end=2)
     values = {id(inputs["spectrum"]): graph.transpose("spectrum", 0, 3, 1, 2)}
     if "conditioning" in inputs:
         sizes = inputs["conditioning"].shape[2:]
-        graph.inputs.append(export._info("conditioning", "batch", "frames", *sizes))
+        graph.inputs.append(info("conditioning", "batch", "frames", *sizes))
         values[id(inputs["conditioning"])] = "conditioning"
     for layer in generator.operations:
         if isinstance(layer, keras.layers.InputLayer) or layer.name in _HEADS:
             continue
-        kinds = (kind for kind in inspect.getmro(type(layer)) if kind in export._TRANSLATORS)
-        translator = export._TRANSLATORS.get(next(kinds, object))
-        if translator is None:
-            raise ModelError(f"{layer.name}: {type(layer).__name__} cannot be written as ONNX")
         tensors = layer.input if isinstance(layer.input, list) else [layer.input]
-        values[id(layer.output)] = translator(graph, layer, [values[id(tensor)] for tensor in tensors])
+        values[id(layer.output)] = export.translate(graph, layer, [values[id(tensor)] for tensor in tensors])
     enhanced = values[id(generator.output["spectrum"])]
     graph.nodes.append(helper.make_node("Transpose", [enhanced], ["enhanced"], perm=[0, 2, 3, 1]))
-    graph.outputs.append(export._info("enhanced", "batch", "frames", bins, 2))
-    proto = helper.make_graph(
-        graph.nodes, "audenoise-enhancer", graph.inputs, graph.outputs, list(graph.constants.values())
-    )
-    model = helper.make_model(
-        proto, opset_imports=[helper.make_opsetid("", export.OPSET)], producer_name="audenoise"
-    )
-    model.ir_version = 9
-    onnx.checker.check_model(model)
-    return model
+    graph.outputs.append(info("enhanced", "batch", "frames", bins, 2))
+    return graph.model("audenoise-enhancer")

@@ -466,21 +466,23 @@ static Tensor conv_forward(Tensor x, std::optional<Tensor> skip, Tensor kernel, 
   bias = bias.contiguous();
   long M = up32(s.out), N = up32(s.filters), K = up32(s.taps * s.channels);
   auto weights = packed(kernel.contiguous().reshape({s.taps * s.channels, s.filters}));
+  const float *own = data(x), *more = skip ? data(*skip) : nullptr, *offset = data(bias);
+  float* all = y.data_ptr<float>();
   at::parallel_for(0, s.rows, share(s.rows), [&](long from, long to) {
     Tiles tiles;
     Halves padded((M * stride + s.before + s.bins + s.taps) * s.channels + 64, 0);
     Floats result(M * N);
     for (long n = from; n < to; n++) {
       bf16* row = padded.data() + s.before * s.channels;
-      if (!skip) round_row(data(x) + n * s.bins * s.own, row, s.bins * s.own);
-      for (long f = 0; skip && f < s.bins; f++) {
-        round_row(data(x) + (n * s.bins + f) * s.own, row + f * s.channels, s.own);
-        round_row(data(*skip) + (n * s.bins + f) * s.more, row + f * s.channels + s.own, s.more);
+      if (!more) round_row(own + n * s.bins * s.own, row, s.bins * s.own);
+      for (long f = 0; more && f < s.bins; f++) {
+        round_row(own + (n * s.bins + f) * s.own, row + f * s.channels, s.own);
+        round_row(more + (n * s.bins + f) * s.more, row + f * s.channels + s.own, s.more);
       }
       product_bf16(M, N, K, padded.data(), stride * s.channels, weights.data(), result.data(), N, false);
-      float* out = y.data_ptr<float>() + n * s.out * s.filters;
+      float* out = all + n * s.out * s.filters;
       for (long f = 0; f < s.out; f++)
-        for (long o = 0; o < s.filters; o++) out[f * s.filters + o] = result[f * N + o] + data(bias)[o];
+        for (long o = 0; o < s.filters; o++) out[f * s.filters + o] = result[f * N + o] + offset[o];
     }
   });
   return y;
@@ -512,24 +514,26 @@ static std::vector<Tensor> conv_backward(Tensor d_y, Tensor x, std::optional<Ten
   auto flipped = packed(kernel.flip(0).transpose(1, 2).reshape({s.taps * s.filters, s.channels}).contiguous());
   auto d_x = at::empty_like(x), d_skip = skip ? at::empty_like(*skip) : x;
   auto d_kernel = at::zeros({s.taps, C, N}, x.options()), d_bias = at::zeros({s.filters}, x.options());
+  const float *own = data(x), *more = skip ? data(*skip) : nullptr, *slopes = data(d_y);
+  float *to_own = d_x.data_ptr<float>(), *to_more = d_skip.data_ptr<float>();
   std::mutex lock;
   at::parallel_for(0, s.rows, share(s.rows), [&](long from, long to) {
     Tiles tiles;
     Halves padded((M + s.taps) * s.filters + K + 64, 0), pairs(M * N, 0), turned(C * ld, 0);
     Floats result(M * C), part(s.taps * C * N, 0.f), part_bias(s.filters, 0.f);
     for (long n = from; n < to; n++) {
-      const float* d = data(d_y) + n * s.bins * s.filters;
+      const float* d = slopes + n * s.bins * s.filters;
       round_row(d, padded.data() + after * s.filters, s.bins * s.filters);
       product_bf16(M, C, K, padded.data(), s.filters, flipped.data(), result.data(), C, false);
       for (long f = 0; f < s.bins; f++) {
-        memcpy(d_x.data_ptr<float>() + (n * s.bins + f) * s.own, result.data() + f * C, s.own * 4);
-        if (skip)
-          memcpy(d_skip.data_ptr<float>() + (n * s.bins + f) * s.more, result.data() + f * C + s.own, s.more * 4);
+        memcpy(to_own + (n * s.bins + f) * s.own, result.data() + f * C, s.own * 4);
+        if (more)
+          memcpy(to_more + (n * s.bins + f) * s.more, result.data() + f * C + s.own, s.more * 4);
       }
       pack_pairs(d, s.bins, s.filters, pairs.data(), N);
-      round_transposed(data(x) + n * s.bins * s.own, s.bins, s.own, turned.data() + s.before, ld);
-      if (skip)
-        round_transposed(data(*skip) + n * s.bins * s.more, s.bins, s.more, turned.data() + s.own * ld + s.before, ld);
+      round_transposed(own + n * s.bins * s.own, s.bins, s.own, turned.data() + s.before, ld);
+      if (more)
+        round_transposed(more + n * s.bins * s.more, s.bins, s.more, turned.data() + s.own * ld + s.before, ld);
       for (long j = 0; j < s.taps; j++)
         product_bf16(C, N, M, turned.data() + j, ld, pairs.data(), part.data() + j * C * N, N, true);
       sum_rows(d, s.bins, s.filters, part_bias.data());
@@ -549,6 +553,8 @@ static Tensor dense_forward(Tensor x, Tensor kernel, Tensor bias) {
   auto y = at::empty(shape, x.options());
   bias = bias.contiguous();
   auto weights = packed(kernel.contiguous());
+  const float *from_rows = data(x), *offset = data(bias);
+  float* all = y.data_ptr<float>();
   long blocks = (n + BLOCK - 1) / BLOCK;
   at::parallel_for(0, blocks, share(blocks), [&](long from, long to) {
     Tiles tiles;
@@ -556,10 +562,10 @@ static Tensor dense_forward(Tensor x, Tensor kernel, Tensor bias) {
     Floats result(BLOCK * N);
     for (long b = from; b < to; b++) {
       long first = b * BLOCK, count = std::min(BLOCK, n - first);
-      for (long i = 0; i < count; i++) round_row(data(x) + (first + i) * C, rows.data() + i * K, C);
+      for (long i = 0; i < count; i++) round_row(from_rows + (first + i) * C, rows.data() + i * K, C);
       product_bf16(BLOCK, N, K, rows.data(), K, weights.data(), result.data(), N, false);
       for (long i = 0; i < count; i++)
-        for (long o = 0; o < O; o++) y.data_ptr<float>()[(first + i) * O + o] = result[i * N + o] + data(bias)[o];
+        for (long o = 0; o < O; o++) all[(first + i) * O + o] = result[i * N + o] + offset[o];
     }
   });
   return y;
@@ -569,6 +575,8 @@ static std::vector<Tensor> dense_backward(Tensor d_y, Tensor x, Tensor kernel) {
   long C = x.size(-1), n = x.numel() / C, O = kernel.size(1), K = up32(C), N = up32(O);
   auto d_x = at::empty_like(x), d_kernel = at::zeros({K, N}, x.options()), d_bias = at::zeros({O}, x.options());
   auto turned_weights = packed(kernel.t().contiguous());
+  const float *from_rows = data(x), *slopes = data(d_y);
+  float* all = d_x.data_ptr<float>();
   std::mutex lock;
   long blocks = (n + BLOCK - 1) / BLOCK;
   at::parallel_for(0, blocks, share(blocks), [&](long from, long to) {
@@ -577,16 +585,16 @@ static std::vector<Tensor> dense_backward(Tensor d_y, Tensor x, Tensor kernel) {
     Floats result(BLOCK * K), part(K * N, 0.f), part_bias(O, 0.f);
     for (long b = from; b < to; b++) {
       long first = b * BLOCK, count = std::min(BLOCK, n - first);
-      const float* d = data(d_y) + first * O;
+      const float* d = slopes + first * O;
       if (count < BLOCK) std::fill(pairs.begin(), pairs.end(), 0);
       pack_pairs(d, count, O, pairs.data(), N);
-      round_transposed(data(x) + first * C, count, C, turned.data(), BLOCK);
+      round_transposed(from_rows + first * C, count, C, turned.data(), BLOCK);
       product_bf16(K, N, BLOCK, turned.data(), BLOCK, pairs.data(), part.data(), N, true);
       sum_rows(d, count, O, part_bias.data());
       for (long i = 0; i < count; i++) round_row(d + i * O, rows.data() + i * N, O);
       product_bf16(BLOCK, K, N, rows.data(), N, turned_weights.data(), result.data(), K, false);
       for (long i = 0; i < count; i++)
-        memcpy(d_x.data_ptr<float>() + (first + i) * C, result.data() + i * K, C * 4);
+        memcpy(all + (first + i) * C, result.data() + i * K, C * 4);
     }
     add_to(d_kernel, part, lock), add_to(d_bias, part_bias, lock);
   });
@@ -602,14 +610,16 @@ static Tensor bands_forward(Tensor x, Tensor kernel, Tensor bias) {
   shape[shape.size() - 2] = P;
   auto y = at::empty(shape, x.options());
   kernel = kernel.contiguous(), bias = bias.contiguous();
+  const float *all_x = data(x), *weights = data(kernel), *offset = data(bias);
+  float* all_y = y.data_ptr<float>();
   at::parallel_for(0, n, share(n), [&](long from, long to) {
     Floats rows(F * padded, 0.f);
     for (long i = from; i < to; i++) {
-      for (long f = 0; f < F; f++) memcpy(rows.data() + f * padded, data(x) + (i * F + f) * C, C * 4);
-      float* out = y.data_ptr<float>() + i * P * C;
-      product(P, C, F, data(kernel), F, rows.data(), padded, out, C);
+      for (long f = 0; f < F; f++) memcpy(rows.data() + f * padded, all_x + (i * F + f) * C, C * 4);
+      float* out = all_y + i * P * C;
+      product(P, C, F, weights, F, rows.data(), padded, out, C);
       for (long p = 0; p < P; p++)
-        for (long c = 0; c < C; c++) out[p * C + c] += data(bias)[p];
+        for (long c = 0; c < C; c++) out[p * C + c] += offset[p];
     }
   });
   return y;
@@ -620,12 +630,14 @@ static std::vector<Tensor> bands_backward(Tensor d_y, Tensor x, Tensor kernel) {
   long by_channel = up16(C), by_bin = up16(F), by_band = up16(P);
   auto transposed = kernel.t().contiguous(), d_x = at::empty_like(x);
   auto d_kernel = at::zeros({P, by_bin}, x.options()), d_bias = at::zeros({P, 1}, x.options());
+  const float *all_x = data(x), *slopes = data(d_y), *weights = data(transposed);
+  float* all_d = d_x.data_ptr<float>();
   std::mutex lock;
   at::parallel_for(0, n, share(n), [&](long from, long to) {
     Floats rows(P * by_channel, 0.f), turned_x(C * by_bin, 0.f), turned_d(C * by_band, 0.f);
     Floats part(P * by_bin, 0.f), part_bias(P, 0.f);
     for (long i = from; i < to; i++) {
-      const float *d = data(d_y) + i * P * C, *row = data(x) + i * F * C;
+      const float *d = slopes + i * P * C, *row = all_x + i * F * C;
       for (long p = 0; p < P; p++)
         for (long c = 0; c < C; c++) {
           float value = d[p * C + c];
@@ -633,7 +645,7 @@ static std::vector<Tensor> bands_backward(Tensor d_y, Tensor x, Tensor kernel) {
         }
       for (long f = 0; f < F; f++)
         for (long c = 0; c < C; c++) turned_x[c * by_bin + f] = row[f * C + c];
-      product(F, C, P, data(transposed), P, rows.data(), by_channel, d_x.data_ptr<float>() + i * F * C, C);
+      product(F, C, P, weights, P, rows.data(), by_channel, all_d + i * F * C, C);
       outer(P, F, C, turned_d.data(), by_band, turned_x.data(), by_bin, part.data(), by_bin);
     }
     add_to(d_kernel, part, lock), add_to(d_bias, part_bias, lock);
