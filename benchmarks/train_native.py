@@ -20,8 +20,10 @@ import itertools
 import json
 import math
 import os
+import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ def check(options: argparse.Namespace) -> None:
     from native_training.network import Network
 
     from audenoise.architectures import build_network
+    from audenoise.denoising_model import DenoisingModel, make_optimizer
     from audenoise.layers import SpectralTransform
     from audenoise.losses import denoising_losses
 
@@ -86,18 +89,32 @@ def check(options: argparse.Namespace) -> None:
     ours, theirs = (np.concatenate(part) for part in zip(*pairs, strict=True))
     print(f"slopes of {ours.size:,} weights: differ by {distance(ours, theirs):.1e} of their norm")
     recipe = spec.training
-    audio = torch.randn(recipe.batch_size, round(recipe.crop_s * spec.sample_rate)) * 0.1
-    step, times = Step(spec, network, transform), []
+    audio = rng.normal(0, 0.1, (recipe.batch_size, round(recipe.crop_s * spec.sample_rate))).astype(
+        np.float32
+    )
+    model = DenoisingModel(reference, spec)
+    model.compile(optimizer=make_optimizer(spec), jit_compile=False)
+    step, tensor = Step(spec, network, transform), torch.from_numpy(audio)
+    medians = [
+        _median_s(work)
+        for work in (
+            lambda: step(tensor, 0.5 * tensor, 1e-5),
+            lambda: model.train_on_batch(audio, 0.5 * audio),
+        )
+    ]
+    print(
+        f"a step of {audio.size / spec.sample_rate:g} s of audio: {medians[0]:.2f} s with "
+        f"{torch.get_num_threads()} threads, by Keras {medians[1]:.2f} s: ratio {medians[1] / medians[0]:.1f}"
+    )
+
+
+def _median_s(work: Callable[[], object]) -> float:
+    times = []
     for _ in range(8):
         started = time.perf_counter()
-        step(audio, 0.5 * audio, 1e-5)
+        work()
         times.append(time.perf_counter() - started)
-    seconds = recipe.batch_size * recipe.crop_s
-    median = float(np.median(times[3:]))
-    print(
-        f"a step of {seconds:g} s of audio: {median:.2f} s, {seconds / median:.0f} times real time, "
-        f"{torch.get_num_threads()} threads"
-    )
+    return statistics.median(times[3:])
 
 
 def weights_of(model) -> dict[str, Any]:
