@@ -241,5 +241,5 @@ def test_mixed_precision_keeps_weights_spectra_and_loss_in_float32(name: str) ->
     assert model.compute_dtype == network.get_layer("denoised").compute_dtype == "float32"
     assert network.get_layer("encoder1_conv1").compute_dtype == name.removeprefix("mixed_")
     assert keras.backend.standardize_dtype(network(np.zeros((1, 4, 65, 2), np.float32)).dtype) == "float32"
-    # bfloat16 keeps 8 bits; on processors that multiply in it (AMX) this untrained network's loss is 10 % off.
+    # bfloat16 keeps 8 bits: on processors that multiply in it (AMX) this untrained network is 10 % off.
     np.testing.assert_allclose(first[1], first[0], rtol=0.15 if name == "mixed_bfloat16" else 0.05)
