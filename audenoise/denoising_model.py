@@ -96,19 +96,23 @@ def make_optimizer(spec: ModelSpec) -> keras.optimizers.Optimizer:
     return optimizer_of(spec.training)
 
 
-def optimizer_of(recipe: TrainingSpec) -> keras.optimizers.Optimizer:
-    """See `make_optimizer`."""
-    total = recipe.epochs * recipe.steps_per_epoch
+def rate_of(recipe: TrainingSpec, total: int) -> Any:
+    """The learning rate of `total` steps: a number, or a schedule to be called with the step."""
     warmup = min(recipe.warmup_steps, total // 10)
-    rate: Any = recipe.learning_rate
     if recipe.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(
+        return keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=recipe.learning_rate / 100 if warmup else recipe.learning_rate,
             decay_steps=max(1, total - warmup),
             alpha=1e-3,
             warmup_target=recipe.learning_rate if warmup else None,
             warmup_steps=warmup,
         )
+    return recipe.learning_rate
+
+
+def optimizer_of(recipe: TrainingSpec) -> keras.optimizers.Optimizer:
+    """See `make_optimizer`."""
+    rate = rate_of(recipe, recipe.epochs * recipe.steps_per_epoch)
     common: dict[str, Any] = {
         "global_clipnorm": recipe.clip_norm,
         "use_ema": recipe.ema_momentum > 0,

@@ -289,6 +289,7 @@ def _leaky_relu(g: Graph, layer: keras.layers.LeakyReLU, inputs: list[str]) -> s
     return g.add("LeakyRelu", inputs, alpha=float(layer.negative_slope))
 
 
+@_continues(keras.layers.Add)
 @_translates(keras.layers.Add)
 def _add(g: Graph, layer: keras.layers.Add, inputs: list[str]) -> str:
     return g.add("Add", inputs)
@@ -426,11 +427,6 @@ def _sequence_norm(g: Graph, layer: keras.layers.BatchNormalization, inputs: lis
     if inputs[0] in g.scaled:
         return g.scaled[inputs[0]](factor, offset)
     return g.add("Add", [g.add("Mul", [inputs[0], g.constant(factor)]), g.constant(offset)])
-
-
-@_continues(keras.layers.Add)
-def _sequence_add(g: Graph, layer: keras.layers.Add, inputs: list[str]) -> str:
-    return g.add("Add", inputs)
 
 
 @_translates(own.BandAttention)

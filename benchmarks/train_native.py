@@ -17,7 +17,6 @@ standard are refused: see `native_training/network.py`. The weights kept are tho
 import argparse
 import contextlib
 import itertools
-import json
 import math
 import os
 import statistics
@@ -46,8 +45,9 @@ def check(options: argparse.Namespace) -> None:
     from audenoise.denoising_model import DenoisingModel, make_optimizer
     from audenoise.layers import SpectralTransform
     from audenoise.losses import denoising_losses
+    from audenoise.specs import load_recipe
 
-    spec = read_spec(options.spec)
+    spec = load_recipe(options.spec)
     keras.utils.set_random_seed(0)
     reference = build_network(spec)
     rng = np.random.default_rng(0)
@@ -159,23 +159,6 @@ class Step:
         return {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
 
 
-def read_spec(name: str):
-    from audenoise.specs import load_recipe, load_spec
-
-    return load_spec(name) if Path(name).is_file() else load_recipe(name)
-
-
-def learning_rate(recipe, step: int, steps: int) -> float:
-    """As `audenoise.denoising_model.optimizer_of`: warm-up, then cosine to a thousandth."""
-    warmup = min(recipe.warmup_steps, steps // 10)
-    if step < warmup:
-        return recipe.learning_rate * (0.01 + 0.99 * step / warmup)
-    if recipe.schedule != "cosine":
-        return recipe.learning_rate
-    share = (step - warmup) / max(1, steps - warmup)
-    return recipe.learning_rate * (1e-3 + (1 - 1e-3) * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
-
-
 def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
@@ -200,17 +183,18 @@ def train(options: argparse.Namespace) -> None:
 
     from audenoise.architectures import build_network
     from audenoise.corpus import TrainingFolders, make_mixers
+    from audenoise.denoising_model import rate_of
     from audenoise.growing import start_grown
     from audenoise.mixtures import MixtureStream
+    from audenoise.model_folders import WEIGHTS_FILE
     from audenoise.run_folders import RunState, held, load_weights, write_text
-    from audenoise.specs import added_blocks, dump_spec, load_spec, override_training
+    from audenoise.specs import added_blocks, dump_spec, load_recipe, load_spec, override_training
 
-    spec = read_spec(options.spec)
+    spec = load_recipe(options.spec)
     if options.seed is not None:
         spec = override_training(spec, {"seed": options.seed})
     recipe, run = spec.training, options.out
     steps = options.steps or recipe.epochs * recipe.steps_per_epoch
-    run.mkdir(parents=True, exist_ok=True)
     folders = TrainingFolders(
         **{
             name: tuple(getattr(options, name))
@@ -226,11 +210,8 @@ def train(options: argparse.Namespace) -> None:
         keras.utils.set_random_seed(recipe.seed)
         model = build_network(spec)
         if options.from_run:
-            source = next(
-                p
-                for name in ("best.weights.h5", "model.weights.h5")
-                if (p := options.from_run / name).exists()
-            )
+            best = options.from_run / "best.weights.h5"
+            source = best if best.is_file() else options.from_run / WEIGHTS_FILE
             if added_blocks(spec, load_spec(options.from_run / "spec.yaml")):
                 start_grown(model, source, spec=spec, report=say)
             else:
@@ -251,10 +232,11 @@ def train(options: argparse.Namespace) -> None:
         stream = MixtureStream(
             mixers.train, batch_size=recipe.batch_size, workers=options.workers, first=done
         )
+        schedule = rate_of(recipe, steps)
         started, rows = time.monotonic() - seconds, []
         with contextlib.closing(stream):
             for noisy, clean in itertools.islice(stream, max(0, steps - done)):
-                rate = learning_rate(recipe, done, steps)
+                rate = float(schedule(done)) if callable(schedule) else schedule
                 rows.append(step(torch.from_numpy(noisy.copy()), torch.from_numpy(clean.copy()), rate))
                 done += 1
                 if done % 100 == 0:
@@ -281,11 +263,7 @@ def train(options: argparse.Namespace) -> None:
                 os.replace(run / "partial.weights.h5", run / "best.weights.h5")
                 epoch = round(done / recipe.steps_per_epoch)
                 RunState(epoch=epoch, best_epoch=epoch, best_loss=found["loss"], seconds=seconds).write(run)
-    print(
-        json.dumps(
-            {"steps": done, "hours_of_audio": round(done * recipe.batch_size * recipe.crop_s / 3600, 2)}
-        )
-    )
+    print(f"{done} steps, {done * recipe.batch_size * recipe.crop_s / 3600:.2f} h of audio")
 
 
 def main() -> None:

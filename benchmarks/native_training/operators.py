@@ -101,27 +101,23 @@ class FirstConvolution(torch.autograd.Function):
         return None, *kernels.conv_backward_kernel(slopes[0], *ctx.saved_tensors, ctx.stride), None
 
 
-class Dense(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, kernel, bias):
-        x = x.contiguous()
-        ctx.save_for_backward(x, kernel)
-        return kernels.dense_forward(x, kernel, bias)
+def _product(forward, backward):
+    """A function of input, kernel and bias by two kernels."""
 
-    @staticmethod
-    def backward(ctx, *slopes):
-        return tuple(kernels.dense_backward(slopes[0], *ctx.saved_tensors))
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, kernel, bias):
+            x = x.contiguous()
+            ctx.save_for_backward(x, kernel)
+            return forward(x, kernel, bias)
+
+        @staticmethod
+        def backward(ctx, *slopes):
+            return tuple(backward(slopes[0], *ctx.saved_tensors))
+
+    return Product
 
 
-class Bands(torch.autograd.Function):
-    """(…, bins, channels) → (…, bands, channels)."""
-
-    @staticmethod
-    def forward(ctx, x, kernel, bias):
-        x = x.contiguous()
-        ctx.save_for_backward(x, kernel)
-        return kernels.bands_forward(x, kernel, bias)
-
-    @staticmethod
-    def backward(ctx, *slopes):
-        return tuple(kernels.bands_backward(slopes[0], *ctx.saved_tensors))
+Dense = _product(kernels.dense_forward, kernels.dense_backward)
+Bands = _product(kernels.bands_forward, kernels.bands_backward)
+"""(…, bins, channels) → (…, bands, channels)."""
