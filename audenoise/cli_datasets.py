@@ -112,7 +112,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     multiple=True,
     metavar="NAME=P",
     help="Degrade with probability P; may be given again: reverb, speed, equalise, band_limit, clip, "
-    "modulate, second_noise, coloured_noise, babble, clean_only, noise_only.",
+    "modulate, second_noise, coloured_noise, synthetic_noise, babble, clean_only, noise_only.",
 )
 @click.option(
     "--level-dbfs", metavar="A:B", help="RMS level of the mixtures.  [default: as speech is recorded]"

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from scipy.fft import next_fast_len
 
 from audenoise import degradation
 from audenoise.array_types import AudioVector
@@ -33,6 +34,7 @@ from audenoise.specs import MixingSpec
 
 _FULL_SCALE = 32767
 _SILENCE = 1e-5
+_FORMANT_OCTAVES = 0.22
 
 
 @dataclass(frozen=True)
@@ -265,9 +267,13 @@ class Mixer:
         spec, n = self.spec, self.n_samples
         spread, range_db = (0.12, 4.0) if kind == "speech" else (0.5, 12.0)
         factor = rng.uniform(1 - spread, 1 + spread) if rng.random() < spec.speed else 1.0
-        audio = degradation.change_speed(self._draw(rng, kind, round(n * factor)), n)
+        drawn = next_fast_len(round(n * factor), real=True)  # any other length may take ten times as long
+        audio = degradation.change_speed(self._draw(rng, kind, drawn if factor != 1 else n), n)
         if kind == "noise" and rng.random() < spec.reverse:
             audio = audio[::-1]
+        if kind == "speech" and rng.random() < spec.formant_shift:
+            ratio = 2 ** rng.uniform(-_FORMANT_OCTAVES, _FORMANT_OCTAVES)
+            audio = degradation.formant_shift(audio, self.sample_rate, ratio=ratio)
         if rng.random() < spec.equalise:
             audio = degradation.equalise(audio, degradation.random_filter(rng))
             audio = degradation.colour(rng, audio, rng.uniform(0, range_db))
@@ -287,6 +293,8 @@ class Mixer:
         spec = self.spec
         if rng.random() < spec.coloured_noise:
             noise = degradation.coloured_noise(rng, self.n_samples, rng.uniform(-0.5, 2.0))
+        elif rng.random() < spec.synthetic_noise:
+            noise = degradation.synthetic_noise(rng, self.n_samples, self.sample_rate)
         elif rng.random() < spec.babble:
             noise = self._babble(rng)
         else:
@@ -302,6 +310,10 @@ class Mixer:
         if self.responses and rng.random() < 0.5:
             return self.responses[int(rng.integers(len(self.responses)))]
         return degradation.simulate_room(rng, self.sample_rate)
+
+    def _level_dbfs(self, rng: np.random.Generator) -> float:
+        (low, high), common = self.spec.level_dbfs, self.spec.common_level_dbfs
+        return rng.uniform(low, high) if common is None or low == high else rng.triangular(low, common, high)
 
     def example(self, number: int) -> tuple[AudioVector, AudioVector]:
         """Mixture and target, (n_samples,) float32 each."""
@@ -328,7 +340,7 @@ class Mixer:
             noisy, target = degradation.band_limit(noisy, **limits), degradation.band_limit(target, **limits)
         if rng.random() < spec.clip:
             noisy = degradation.clip(noisy, rng.uniform(0.3, 0.9))
-        gain = 10 ** (rng.uniform(*spec.level_dbfs) / 20) / (rms(noisy) + 1e-9)
+        gain = 10 ** (self._level_dbfs(rng) / 20) / (rms(noisy) + 1e-9)
         gain = np.float32(min(gain, 0.98 / (float(np.abs(noisy).max()) + 1e-9)))
         return (noisy * gain).astype(np.float32), (target * gain).astype(np.float32)
 

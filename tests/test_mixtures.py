@@ -24,7 +24,7 @@ from audenoise.specs import MixingSpec, parse_spec
 RATE = 16000
 DEGRADATIONS = (
     "reverb", "speed", "equalise", "band_limit", "clip",
-    "second_noise", "coloured_noise", "babble", "modulate", "reverse",
+    "second_noise", "coloured_noise", "synthetic_noise", "babble", "modulate", "reverse", "formant_shift",
 )  # fmt: skip
 ONLY_SNR: dict[str, Any] = dict.fromkeys((*DEGRADATIONS, "clean_only", "noise_only"), 0.0)
 
@@ -133,6 +133,19 @@ def test_ratios_and_levels_lie_in_their_ranges(pools: tuple[AudioPool, AudioPool
     assert np.std(found) == pytest.approx(15 / np.sqrt(12), rel=0.3)
     assert min(levels) >= -40.01
     assert max(levels) <= -29.99
+
+
+def test_a_common_level_is_the_most_frequent(pools: tuple[AudioPool, AudioPool]) -> None:
+    ends: dict[str, Any] = {**ONLY_SNR, "level_dbfs": (-70, -20)}
+    levels = [
+        20 * np.log10(rms(mixer_of(pools, **ends, common_level_dbfs=-30).example(i)[0])) for i in range(60)
+    ]
+    assert min(levels) >= -70.01
+    assert max(levels) <= -19.99
+    assert np.mean(levels) == pytest.approx(-40, abs=5)  # triangular; -45 were all as frequent
+    assert np.mean(np.array(levels) > -45) > 0.6
+    still = mixer_of(pools, **{**ends, "level_dbfs": (-30, -30)}, common_level_dbfs=-30).example(0)[0]
+    assert 20 * np.log10(rms(still)) == pytest.approx(-30, abs=0.01)
 
 
 def test_clean_only_and_noise_only(pools: tuple[AudioPool, AudioPool]) -> None:

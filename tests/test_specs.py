@@ -114,6 +114,8 @@ def test_overrides_are_checked_and_leave_the_rest() -> None:
         ("mixing.snr_db", [5, -5], "mixing.snr_db: the lower end must not exceed the upper end"),
         ("mixing.snr_db", [float("-inf"), 5], "mixing.snr_db[0]: "),
         ("mixing.level_dbfs", [-10, 3], "mixing.level_dbfs: must not exceed 0 dBFS"),
+        ("mixing.common_level_dbfs", -5,
+         "mixing.common_level_dbfs: must lie within level_dbfs, -35 to -10. Received: -5"),
         ("mixing", {"clean_only": 0.6, "noise_only": 0.6}, "mixing.noise_only: "),
         ("loss", dict.fromkeys(("magnitude", "complex", "consistency", "waveform"), 0), "loss.magnitude: "),
         ("training.learning_rate", float("inf"), "training.learning_rate: "),

@@ -27,6 +27,7 @@ from audenoise.degradation.rooms import (
     simulate_room,
     trim_response,
 )
+from audenoise.degradation.synthesis import impacts, synthetic_noise, texture, tones
 from audenoise.degradation.warps import (
     change_speed,
     flutter,
@@ -61,6 +62,7 @@ __all__ = [
     "filter_band",
     "flutter",
     "formant_shift",
+    "impacts",
     "in_room",
     "lose_packets",
     "lost_packets",
@@ -74,6 +76,9 @@ __all__ = [
     "reverberate",
     "simulate_room",
     "stretch_to",
+    "synthetic_noise",
+    "texture",
     "time_stretch",
+    "tones",
     "trim_response",
 ]

@@ -95,6 +95,9 @@ class NoiseDrawer:
         if rng.random() < spec.coloured_noise:
             audio = degradation.coloured_noise(rng, n_samples, rng.uniform(-0.5, 2.0))
             noise = Noise(audio * np.float32(_MADE_RMS), "coloured")
+        elif spec.synthetic_noise and rng.random() < spec.synthetic_noise:  # else no draw: the same datasets
+            audio = degradation.synthetic_noise(rng, n_samples, self.sample_rate)
+            noise = Noise(audio * np.float32(_MADE_RMS), "synthetic")
         elif rng.random() < spec.babble and len(self.speech) > 1:
             noise = self._babble(rng, slot, n_samples)
         else:

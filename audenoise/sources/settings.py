@@ -68,6 +68,7 @@ class ItemMixing(Strict):
     level_dbfs: NumberOrRange | None = None
     second_noise: Probability = 0
     coloured_noise: Probability = 0
+    synthetic_noise: Probability = 0
     babble: Probability = 0
     modulate: Probability = 0
     clean_only: Probability = 0

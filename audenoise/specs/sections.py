@@ -148,8 +148,12 @@ class MixingSpec(Strict):
 
     snr_db: Range = (-5.0, 20.0)
     level_dbfs: Range = (-35.0, -10.0)
+    common_level_dbfs: Annotated[float, Field(le=0)] | None = None
+    """The level that most mixtures are near, fewer towards both ends; without it all are as frequent."""
     second_noise: Probability = 0.3
     coloured_noise: Probability = 0.1
+    synthetic_noise: Probability = 0.0
+    """Tones, impacts and textures made anew each time, in place of a noise recording."""
     babble: Probability = 0.1
     """Several other voices as the noise, in place of a noise recording."""
     modulate: Probability = 0.15
@@ -160,6 +164,8 @@ class MixingSpec(Strict):
     noise_only: Probability = 0.05
     reverb: Probability = 0.25
     speed: Probability = 0.5
+    formant_shift: Probability = 0.0
+    """Move the formants of speech by up to a sixth, so that there are more voices than were recorded."""
     equalise: Probability = 0.5
     """Colour speech mildly and noise strongly."""
     band_limit: Probability = 0.1
@@ -171,6 +177,12 @@ class MixingSpec(Strict):
         ordered(self.level_dbfs, "level_dbfs")
         if self.level_dbfs[1] > 0:
             raise ValueError(f"level_dbfs: must not exceed 0 dBFS. Received: {list(self.level_dbfs)}")
+        low, high = self.level_dbfs
+        if self.common_level_dbfs is not None and not low <= self.common_level_dbfs <= high:
+            raise ValueError(
+                f"common_level_dbfs: must lie within level_dbfs, {low:g} to {high:g}. "
+                f"Received: {self.common_level_dbfs:g}"
+            )
         if self.clean_only + self.noise_only > 1:
             raise ValueError("noise_only: clean_only and noise_only together must not exceed 1")
         return self
