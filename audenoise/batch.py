@@ -16,7 +16,7 @@ from audenoise.audio import AudioReader, AudioWriter, audio_info, output_format,
 from audenoise.denoiser import Denoiser
 from audenoise.errors import AudenoiseError, AudioFileError, SignalError
 from audenoise.file_plan import FilePair
-from audenoise.stream import BLOCK_SECONDS
+from audenoise.stream import work_samples
 
 _DISK_FULL_BYTES = 1 << 20
 _WORTH_A_START_S = 120.0
@@ -137,7 +137,7 @@ def denoise_file(
             overwrite=overwrite,
         ) as writer:
             try:
-                for block in reader.blocks(max(1, round(BLOCK_SECONDS * info.sample_rate))):
+                for block in reader.blocks(work_samples(info.sample_rate, info.channels)):
                     writer.write(gain * stream.process(block))
                     if on_progress is not None:
                         on_progress(len(block) / info.sample_rate)

@@ -9,7 +9,7 @@ from audenoise.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from audenoise.errors import ModelError, SignalError
 from audenoise.network import Network
 from audenoise.presets import METADATA_FILE, Preset, load_preset
-from audenoise.stream import BLOCK_SECONDS, DenoiserStream, check_layout, is_number
+from audenoise.stream import DenoiserStream, check_layout, is_number, work_samples
 
 
 class Denoiser:
@@ -113,7 +113,7 @@ class Denoiser:
             block_s=None,
         )
         result = np.empty(audio.shape, np.float32)
-        done, step = 0, max(1, round(BLOCK_SECONDS * sample_rate))
+        done, step = 0, work_samples(sample_rate, channels)
         for start in range(0, len(audio), step):
             ready = stream.process(audio[start : start + step])
             result[done : done + len(ready)] = ready
@@ -142,7 +142,7 @@ class Denoiser:
         block_s : float or None, optional
             Seconds of audio to gather for each run of the network: longer is faster and later. 0 runs it as
             soon as a frame is complete, for the lowest latency; None takes what is fastest for a whole file,
-            about 3 s. The samples are the same, only the time when they come out isn't.
+            a second or some. The samples are the same, only the time when they come out isn't.
 
         Raises
         ------

@@ -30,7 +30,7 @@ from audenoise.denoiser import Denoiser
 from audenoise.enhancer import Enhancer
 from audenoise.errors import AudioFileError, SignalError
 from audenoise.file_plan import FilePair
-from audenoise.stream import BLOCK_SECONDS
+from audenoise.stream import work_samples
 
 _SPEECH_ONLY = ("ULAW", "ALAW", "GSM610", "ADPCM", "VOX", "G72", "NMS")
 """Sample formats of telephones and of old devices, which would undo what was done."""
@@ -153,7 +153,7 @@ def enhance_file(
             overwrite=settings.overwrite,
         ) as writer:
             try:
-                for block in reader.blocks(max(1, round(BLOCK_SECONDS * info.sample_rate))):
+                for block in reader.blocks(work_samples(info.sample_rate, info.channels)):
                     writer.write(gain * stream.process(block if first is None else first.process(block)))
                     if on_progress is not None:
                         on_progress(len(block) / info.sample_rate)

@@ -1,5 +1,6 @@
 """A model's ONNX graph: loaded from checked bytes, checked against the metadata, run block by block."""
 
+import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,6 +11,9 @@ from audenoise.presets import GRAPH_FILE, Preset
 
 _FLOAT = "tensor(float)"
 _MAX_STATE_SIZE = 1 << 24  # numbers per channel
+_WORTH_CUTTING_S = 120.0
+"""Seconds of audio from which on cutting the graph (half a second) is made up for."""
+Values = dict[str, np.ndarray]
 
 
 class Network:
@@ -39,64 +43,123 @@ class Network:
         self._where = f"{preset.folder}: {GRAPH_FILE}"
         if threads < 1:
             raise ModelError(f"threads must be at least 1. Received: {threads}")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 4  # what goes wrong is raised as well
+        self._threads = threads
         # From bytes: they are the ones that were checked, and a graph without a path can't reach other files.
-        content = preset.read_file(GRAPH_FILE)
-        try:
-            # Without the fallback, which prints that it tries the same again.
-            self._session = ort.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
-            )
-        except Exception as error:  # onnxruntime's errors have no common base
-            raise ModelError(f"{self._where} can't be loaded ({_first_line(error)})") from error
+        self._session = self._loaded(preset.read_file(GRAPH_FILE), threads)
         try:
             self._states = self._checked_states()
         except UnicodeDecodeError as error:  # names of axes are decoded when the shape is asked for
             raise ModelError(f"{self._where} has a name that is not text ({error.reason})") from error
         self._outputs = ["denoised", *(f"{name}_out" for name in self._states)]
+        self._halves: list[tuple[ort.InferenceSession, list[str], list[str]]] = []
+        self._cutting, self._cut, self._seconds = threading.Lock(), False, 0.0
 
-    def initial_states(self, batch: int) -> dict[str, np.ndarray]:
+    def _loaded(self, content: bytes, threads: int) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 4  # what goes wrong is raised as well
+        try:
+            # Without the fallback, which prints that it tries the same again.
+            return ort.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
+        except Exception as error:  # onnxruntime's errors have no common base
+            raise ModelError(f"{self._where} can't be loaded ({_first_line(error)})") from error
+
+    @property
+    def has_states(self) -> bool:
+        """Whether a block goes on from the one before; otherwise it comes with frames around it."""
+        return bool(self._states)
+
+    def has_halves(self, seconds: float) -> bool:
+        """Whether `begin` and `finish` can be used: with threads for both, where there is enough to do.
+
+        Parameters
+        ----------
+        seconds : float
+            Of audio that come now, all channels together. They count for later calls as well.
+        """
+        if self._threads < 2 or not self._states:
+            return False
+        with self._cutting:
+            self._seconds += seconds
+            if not self._cut and self._seconds >= _WORTH_CUTTING_S:
+                from audenoise.graph_halves import halves_of  # imports onnx, which takes a while
+
+                for half in halves_of(self.preset.read_file(GRAPH_FILE)) or ():
+                    session = self._loaded(half.content, self._threads // 2)
+                    self._halves.append((session, list(half.inputs), list(half.outputs)))
+                self._cut = True
+            return bool(self._halves)
+
+    def initial_states(self, batch: int) -> Values:
         """Return the states before the first frame: zeros, by input name."""
         return {f"{name}_in": np.zeros((batch, *shape), np.float32) for name, shape in self._states.items()}
 
-    def run(
-        self, noisy: np.ndarray, states: Mapping[str, np.ndarray]
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def run(self, noisy: np.ndarray, states: Values) -> np.ndarray:
         """Denoise consecutive frames.
 
         Parameters
         ----------
         noisy : np.ndarray
             complex64, (batch, frames, bins), C-contiguous: spectra over the sum of the window.
-        states : Mapping
-            As `initial_states` or the last run returned them.
+        states : dict
+            As `initial_states` returned them; changed to those for the next run.
 
         Returns
         -------
-        denoised : np.ndarray
+        np.ndarray
             complex64, (batch, frames, bins).
-        states : dict
-            For the next run.
 
         Raises
         ------
         ModelError
             If the graph fails or answers in another shape.
         """
-        parts = noisy.view(np.float32).reshape(*noisy.shape, 2)
+        values = {"noisy": _parts(noisy), **states}
+        return self._denoised(self._results(self._session, self._outputs, values, states), noisy.shape)
+
+    def begin(self, noisy: np.ndarray, states: Values) -> Values:
+        """The first half of `run`, where `has_halves`; another thread may be in `finish` with these states.
+
+        Returns
+        -------
+        dict
+            What `finish` wants.
+        """
+        session, inputs, outputs = self._halves[0]
+        values = {"noisy": _parts(noisy), **states}
+        results = self._results(session, outputs, {name: values[name] for name in inputs}, states)
+        return {"noisy": values["noisy"], **results}
+
+    def finish(self, begun: Values, states: Values) -> np.ndarray:
+        """The second half of `run`, for the blocks in their order; returns what `run` does."""
+        session, inputs, outputs = self._halves[1]
+        values = {name: begun[name] if name in begun else states[name] for name in inputs}
+        return self._denoised(self._results(session, outputs, values, states), begun["noisy"].shape[:3])
+
+    def _results(
+        self,
+        session: ort.InferenceSession,
+        outputs: list[str],
+        values: Mapping[str, np.ndarray],
+        states: Values,
+    ) -> Values:
+        """What a session makes of values; new states go to `states`."""
         try:
-            results = self._session.run(self._outputs, {"noisy": parts, **states})
+            results = dict(zip(outputs, session.run(outputs, values), strict=True))
         except Exception as error:
             raise ModelError(f"{self._where} failed to run ({_first_line(error)})") from error
-        denoised = np.ascontiguousarray(results[0])
-        if denoised.shape != parts.shape:
-            raise ModelError(f"{self._where} returned shape {denoised.shape} for {parts.shape}")
-        new_states = {
-            f"{name}_in": np.asarray(value) for name, value in zip(self._states, results[1:], strict=True)
-        }
-        return denoised.view(np.complex64)[..., 0], new_states
+        for name in self._states:
+            if f"{name}_out" in results:
+                states[f"{name}_in"] = np.asarray(results.pop(f"{name}_out"))
+        return results
+
+    def _denoised(self, results: Values, shape: tuple[int, ...]) -> np.ndarray:
+        denoised = np.ascontiguousarray(results["denoised"])
+        if denoised.shape != (*shape, 2):
+            raise ModelError(f"{self._where} returned shape {denoised.shape} for {(*shape, 2)}")
+        return denoised.view(np.complex64)[..., 0]
 
     def _checked_states(self) -> dict[str, tuple[int, ...]]:
         """Return the states' names and shapes without the batch, after a look at all inputs and outputs."""
@@ -133,6 +196,10 @@ class Network:
         if states and (self.preset.context_left or self.preset.context_right):
             raise ModelError(f"{self._where} has states; then context_frames in the metadata must be 0 and 0")
         return states
+
+
+def _parts(spectra: np.ndarray) -> np.ndarray:
+    return spectra.view(np.float32).reshape(*spectra.shape, 2)
 
 
 def _first_line(error: BaseException) -> str:

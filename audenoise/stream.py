@@ -10,18 +10,24 @@ resampled.
 
 import math
 import numbers
-from typing import TypeGuard
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
 from audenoise.audio import StreamResampler
 from audenoise.errors import SignalError
-from audenoise.network import Network
+from audenoise.network import Network, Values
 from audenoise.phase import PhaseStream
 from audenoise.presets import StftSettings
 from audenoise.spectral import StreamingIstft, StreamingStft, make_window
 
 BLOCK_SECONDS = 3.0  # of audio per run of the network where latency doesn't matter; more leaves the cache
+_RECURRENT_BLOCK_SECONDS = 1.5  # as fast where nothing is run twice for its context, and parts better
+_WORK_SECONDS = 12.0  # of audio at a time for a whole recording, of one or two channels
+_AHEAD = 2  # blocks that may be between a network's halves
 
 _INTEGER_SCALES = {np.dtype(np.int16): 2.0**-15, np.dtype(np.int32): 2.0**-31}
 _RATE_FACTORS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1, 3 / 2, 2, 3, 6, 12, 24, 48)
@@ -31,6 +37,27 @@ _TOP_BAND_START = 7 / 8  # of the network's band; from here up it decides about 
 _TOP_BAND_SMOOTHING_S = 0.02
 # Samples that are far too large overflow on their way; what comes out is checked, one error is enough.
 _QUIET = np.errstate(over="ignore", invalid="ignore")
+
+
+def work_samples(sample_rate: int, channels: int) -> int:
+    """How many samples to give a stream at a time where latency doesn't matter, per channel.
+
+    Enough that two threads have work, and no more in memory than a few seconds of many channels.
+    """
+    return max(1, round(max(BLOCK_SECONDS, _WORK_SECONDS * 2 / max(2, channels)) * sample_rate))
+
+
+class _Block(NamedTuple):
+    """Frames on their way through the network.
+
+    `noisy` as analysed, (channels, frames, bins) at the stream's rate; `shown` what the network sees, with
+    `n_past` frames of context first; `begun` what its first half made of it, if it works in halves.
+    """
+
+    noisy: np.ndarray
+    shown: np.ndarray
+    n_past: int
+    begun: Values | None
 
 
 class DenoiserStream:
@@ -57,7 +84,8 @@ class DenoiserStream:
         self._smoothing = float(np.exp(-hop_length / self._rate / _TOP_BAND_SMOOTHING_S))
         self._window_sum = np.float32(make_window(scaled.window, win_length).sum())
         frames_per_s = self._rate / hop_length
-        fastest = max(BLOCK_SECONDS * frames_per_s, preset.context_left + preset.context_right)
+        block_seconds = _RECURRENT_BLOCK_SECONDS if network.has_states else BLOCK_SECONDS
+        fastest = max(block_seconds * frames_per_s, preset.context_left + preset.context_right)
         least = fastest if block_s is None else block_s * frames_per_s
         self._block_frames = self._whole_multiples(max(1.0, least))
         self._full_block = max(self._block_frames, self._whole_multiples(fastest))
@@ -140,18 +168,19 @@ class DenoiserStream:
             self._waiting = np.concatenate([self._waiting, samples])
         # However much comes at once, the spectra of a few seconds are in memory.
         step = max(1, round(BLOCK_SECONDS * self.sample_rate))
-        parts = [self._resampled(samples[start : start + step]) for start in range(0, len(samples), step)]
-        return self._mixed(_joined(parts, self.channels))
+        pieces = (samples[start : start + step] for start in range(0, len(samples), step))
+        return self._mixed(_joined(self._through(pieces, samples.size / self.sample_rate), self.channels))
 
     @_QUIET
     def flush(self) -> np.ndarray:
         """Return the rest: with it, as many samples have come out as went in. The stream is as new then."""
         parts = []
         if self._n_received:
-            parts = [] if self._up is None else [self._advance(self._up.flush())]
-            parts.append(self._synthesised(self._analysis.flush(), last=True))
+            if self._up is not None:
+                parts = [self._samples(block) for block in self._blocks(self._up.flush(), halves=False)]
+            parts.append(self._last_samples())
             if self._down is not None:
-                parts = [self._down.process(_joined(parts, self.channels)), self._down.flush()]
+                parts.append(self._down.flush())
         result = self._mixed(_joined(parts, self.channels))
         self.reset()
         return result
@@ -170,56 +199,96 @@ class DenoiserStream:
             raise SignalError(f"audio must be finite; sample {self._n_received + row} is NaN or infinite")
         return samples
 
-    def _resampled(self, samples: np.ndarray) -> np.ndarray:
-        if self._up is None or self._down is None:
-            return self._advance(samples)
-        return self._down.process(self._advance(self._up.process(samples)))
+    def _through(self, pieces: Iterable[np.ndarray], seconds: float) -> list[np.ndarray]:
+        """Denoised samples of pieces of the signal, in their order.
 
-    def _advance(self, samples: np.ndarray) -> np.ndarray:
-        """Take samples at the processing rate, return the denoised ones that are complete."""
+        What comes before the middle of the network and what comes after it, with the synthesis, are two
+        threads' work where there is enough of it: one is a block ahead.
+        """
+        halves = seconds > _RECURRENT_BLOCK_SECONDS and self._network.has_halves(seconds)
+        resampled = pieces if self._up is None else map(self._up.process, pieces)
+        blocks = (block for piece in resampled for block in self._blocks(piece, halves=halves))
+        if not halves:
+            return [self._samples(block) for block in blocks]
+        done: list[np.ndarray] = []
+        with ThreadPoolExecutor(1, "audenoise-second-half") as thread:
+            waiting: deque[Future[np.ndarray]] = deque()
+            for block in blocks:
+                waiting.append(thread.submit(self._samples, block))
+                if len(waiting) > _AHEAD:
+                    done.append(waiting.popleft().result())
+            done += [samples.result() for samples in waiting]
+        return done
+
+    def _blocks(self, samples: np.ndarray, *, halves: bool) -> Iterator[_Block]:
+        """Take samples at the processing rate, analyse them and begin with the blocks that are complete."""
         self._n_processed += len(samples)
-        return self._synthesised(self._analysis.process(samples.T), last=False)
+        self._receive(self._analysis.process(samples.T))
+        preset = self._network.preset
+        while (n_ready := self._n_waiting - preset.context_right) >= self._block_frames:
+            yield self._next_block(n_ready - n_ready % preset.context_multiple, halves=halves)
 
-    def _synthesised(self, spectrum: np.ndarray, *, last: bool) -> np.ndarray:
+    def _receive(self, spectrum: np.ndarray) -> None:
         self._frames = np.concatenate([self._frames, spectrum.swapaxes(1, 2)], axis=1)
-        ahead, least = (0, 1) if last else (self._network.preset.context_right, self._block_frames)
-        denoised: list[np.ndarray] = []
-        while (n_ready := self._frames.shape[1] - self._n_past - ahead) >= least:
-            whole = n_ready if last else n_ready - n_ready % self._network.preset.context_multiple
-            denoised.append(self._run(min(whole, self._full_block)).swapaxes(1, 2))
-        if self._phase is not None:
-            denoised = [self._phase.process(part) for part in denoised]
-            denoised += [self._phase.flush()] if last else []
-        if last:
-            rest = np.concatenate(denoised, axis=2) if denoised else None
-            samples = self._synthesis.flush(rest, n_samples=self._n_processed).T
-        else:
-            samples = _joined([self._synthesis.process(part).T for part in denoised], self.channels)
-        if not np.isfinite(samples).all():
-            raise SignalError("the samples are too large for the model; scale the audio to full scale 1.0")
-        return samples
 
-    def _run(self, n_frames: int) -> np.ndarray:
-        """Denoise the first `n_frames` waiting frames: (channels, n_frames, bins)."""
-        preset, n_past = self._network.preset, self._n_past
-        shown = self._frames[:, : n_past + n_frames + preset.context_right]
-        noisy = shown[:, n_past : n_past + n_frames]
-        shared, top = self._shared_bins, self._top_band
-        scaled = np.zeros((*shown.shape[:2], self._network.bins), np.complex64)
-        np.divide(shown[..., :shared], self._window_sum, out=scaled[..., :shared])
-        output, self._states = self._network.run(scaled, self._states)
-        output = output[:, n_past : n_past + n_frames]
-        denoised = np.empty_like(noisy)
-        np.multiply(output[..., :shared], self._window_sum, out=denoised[..., :shared])
-        if self._bins > shared:
-            gains = self._top_gains(scaled[:, n_past : n_past + n_frames, top], output[..., top])
-            np.multiply(noisy[..., shared:], gains[..., None], out=denoised[..., shared:])
-        # Whatever a network makes of nothing, silence stays silent.
-        denoised[~noisy.any(axis=2)] = 0.0
+    @property
+    def _n_waiting(self) -> int:
+        return self._frames.shape[1] - self._n_past
+
+    def _next_block(self, most: int, *, halves: bool) -> _Block:
+        """The first waiting frames, at most `most` and a full block."""
+        n_frames, n_past = min(most, self._full_block), self._n_past
+        preset, shared = self._network.preset, self._shared_bins
+        frames = self._frames[:, : n_past + n_frames + preset.context_right]
+        shown = np.zeros((*frames.shape[:2], self._network.bins), np.complex64)
+        np.divide(frames[..., :shared], self._window_sum, out=shown[..., :shared])
+        begun = self._network.begin(shown, self._states) if halves else None
         kept = min(n_past + n_frames, preset.context_left)
         self._frames = self._frames[:, n_past + n_frames - kept :]
         self._n_past = kept
-        return denoised
+        return _Block(frames[:, n_past : n_past + n_frames], shown, n_past, begun)
+
+    def _spectrum(self, block: _Block) -> np.ndarray:
+        """A block denoised: (channels, bins, frames)."""
+        noisy, shown, n_past, begun = block
+        inside = slice(n_past, n_past + noisy.shape[1])
+        shared, top = self._shared_bins, self._top_band
+        if begun is None:
+            output = self._network.run(shown, self._states)[:, inside]
+        else:
+            output = self._network.finish(begun, self._states)[:, inside]
+        denoised = np.empty_like(noisy)
+        np.multiply(output[..., :shared], self._window_sum, out=denoised[..., :shared])
+        if self._bins > shared:
+            gains = self._top_gains(shown[:, inside, top], output[..., top])
+            np.multiply(noisy[..., shared:], gains[..., None], out=denoised[..., shared:])
+        # Whatever a network makes of nothing, silence stays silent.
+        denoised[~noisy.any(axis=2)] = 0.0
+        return denoised.swapaxes(1, 2)
+
+    @_QUIET
+    def _samples(self, block: _Block) -> np.ndarray:
+        """The denoised samples that a block completes, (samples, channels) at the signal's rate."""
+        spectrum = self._spectrum(block)
+        if self._phase is not None:
+            spectrum = self._phase.process(spectrum)
+        return self._at_own_rate(self._synthesis.process(spectrum).T)
+
+    def _last_samples(self) -> np.ndarray:
+        """The rest of the samples, as `_samples`."""
+        self._receive(self._analysis.flush())
+        spectra = []
+        while self._n_waiting:
+            spectra.append(self._spectrum(self._next_block(self._n_waiting, halves=False)))
+        if self._phase is not None:
+            spectra = [*map(self._phase.process, spectra), self._phase.flush()]
+        rest = np.concatenate(spectra, axis=2) if spectra else None
+        return self._at_own_rate(self._synthesis.flush(rest, n_samples=self._n_processed).T)
+
+    def _at_own_rate(self, samples: np.ndarray) -> np.ndarray:
+        if not np.isfinite(samples).all():
+            raise SignalError("the samples are too large for the model; scale the audio to full scale 1.0")
+        return samples if self._down is None else self._down.process(samples)
 
     def _top_gains(self, noisy: np.ndarray, denoised: np.ndarray) -> np.ndarray:
         """Gain of the network's top band, (channels, frames), at most 1.

@@ -1,0 +1,135 @@
+"""Graphs cut into two halves: the same results, by two threads, wherever there is enough to do."""
+
+import threading
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from architecture_specs import SPECS
+from recordings import hiss, voice
+
+from audenoise import network
+from audenoise.architectures import build_network
+from audenoise.denoiser import Denoiser
+from audenoise.errors import SignalError
+from audenoise.graph_halves import halves_of
+from audenoise.onnx_export import to_onnx
+from audenoise.presets import GRAPH_FILE, load_preset
+from audenoise.specs import parse_spec
+
+
+def session_of(content: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def graph_of(name: str) -> bytes:
+    if name == "standard model":
+        return load_preset().read_file(GRAPH_FILE)
+    return to_onnx(build_network(parse_spec({"name": name, **SPECS[name]}))).SerializeToString()
+
+
+@pytest.mark.parametrize("name", ["standard model", *SPECS])
+def test_two_halves_are_the_whole_and_share_no_state(name: str) -> None:
+    content = graph_of(name)
+    whole, halves = session_of(content), halves_of(content)
+    recurrences = [node.op_type for node in onnx.load_from_string(content).graph.node].count("GRU")
+    if recurrences < 2:
+        assert halves is None
+        return
+    assert halves is not None
+    rng = np.random.default_rng(0)
+    values: dict[str, np.ndarray] = {}
+    for node in whole.get_inputs():
+        sizes = [size if isinstance(size, int) else {"batch": 2, "frames": 9}[size] for size in node.shape]
+        values[node.name] = rng.normal(0, 0.1, sizes).astype(np.float32)
+    names = [node.name for node in whole.get_outputs()]
+    expected = dict(zip(names, whole.run(names, values), strict=True))
+    found = dict(values)
+    for half in halves:
+        results = session_of(half.content).run(
+            list(half.outputs), {name: found[name] for name in half.inputs}
+        )
+        found |= dict(zip(half.outputs, results, strict=True))
+    for output in names:
+        np.testing.assert_array_equal(found[output], expected[output])
+    early, late = ({each for each in half.inputs if each.endswith("_in")} for half in halves)
+    assert not early & late
+    assert early | late == values.keys() - {"noisy"}
+    for half in halves:  # a state comes out where it goes in
+        assert {f"{each.removesuffix('_in')}_out" for each in half.inputs if each.endswith("_in")} == {
+            each for each in half.outputs if each.endswith("_out")
+        }
+    counts = [
+        [node.op_type for node in onnx.load_from_string(half.content).graph.node].count("GRU")
+        for half in halves
+    ]
+    assert counts == [recurrences // 2, recurrences - recurrences // 2]
+
+
+def test_the_list_of_networks_has_both_kinds() -> None:
+    counts = [graph_of(name).count(b"GRU") for name in ("dilated", "full_band")]
+    assert counts[0] == 0 < counts[1]
+
+
+@pytest.fixture
+def halved(monkeypatch: pytest.MonkeyPatch) -> tuple[Denoiser, set[str]]:
+    """A denoiser that works in halves from the first block on, and the threads its second half ran in."""
+    monkeypatch.setattr(network, "_WORTH_CUTTING_S", 0.0)
+    finish, threads = network.Network.finish, set()
+
+    def watched(*args: Any) -> np.ndarray:
+        threads.add(threading.current_thread().name)
+        return finish(*args)
+
+    monkeypatch.setattr(network.Network, "finish", watched)
+    return Denoiser.from_preset(threads=2), threads
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (48000, 2), (22050, 1), (8000, 3)])
+def test_two_threads_give_what_one_gives(halved: tuple[Denoiser, set[str]], rate: int, channels: int) -> None:
+    audio = np.stack([voice(14.0, rate, seed=i) + hiss(14.0, rate, seed=9 + i) for i in range(channels)], 1)
+    denoiser, threads = halved
+    alone = Denoiser.from_preset(threads=1).denoise(audio, rate, strength=0.8)
+    assert not threads
+    np.testing.assert_allclose(denoiser.denoise(audio, rate, strength=0.8), alone, atol=1e-6)
+    assert threads
+    assert threading.current_thread().name not in threads
+
+
+def test_halves_and_whole_take_turns_in_one_stream(halved: tuple[Denoiser, set[str]]) -> None:
+    rate, (denoiser, threads) = 16000, halved
+    audio = voice(20.0, rate, seed=1) + hiss(20.0, rate, seed=2)
+    stream, parts = denoiser.stream(rate), []
+    for begin, end in ((0, 100), (100, 5 * rate), (5 * rate, 5 * rate + 7), (5 * rate + 7, 20 * rate)):
+        parts.append(stream.process(audio[begin:end]))
+    parts.append(stream.flush())
+    assert threads
+    np.testing.assert_allclose(np.concatenate(parts), denoiser.denoise(audio, rate), atol=1e-4)
+
+
+def test_an_error_in_the_second_thread_is_raised_and_the_denoiser_stays_usable(
+    halved: tuple[Denoiser, set[str]],
+) -> None:
+    rate, (denoiser, _) = 16000, halved
+    audio = voice(8.0, rate, seed=1)
+    expected, before = denoiser.denoise(audio, rate), threading.active_count()
+    with pytest.raises(SignalError, match="too large"):
+        denoiser.denoise(np.where(np.arange(audio.size) > 2 * rate, 3e38, audio).astype(np.float32), rate)
+    assert threading.active_count() == before
+    np.testing.assert_array_equal(denoiser.denoise(audio, rate), expected)
+
+
+def test_a_graph_is_cut_once_enough_audio_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "_WORTH_CUTTING_S", 20.0)
+    audio = hiss(8.0, 16000, seed=1)
+    for threads, ends in ((2, [False, False, True]), (1, [False] * 3)):
+        denoiser = Denoiser.from_preset(threads=threads)
+        found = []
+        for _ in ends:
+            denoiser.denoise(audio, 16000)
+            found.append(denoiser._network.has_halves(0.0))
+        assert found == ends
