@@ -123,6 +123,7 @@ def denoise_file(
             max_attenuation_db=max_attenuation_db,
             block_s=None,
         )
+        stream.expect(info.n_samples)
         kind = output_format(target, info)
         if source.suffix.lower() == target.suffix.lower() and kind[0] != info.format:
             kind = info.format, info.subtype  # what the content is, should the suffix lie about it

@@ -112,6 +112,7 @@ class Denoiser:
             max_attenuation_db=max_attenuation_db,
             block_s=None,
         )
+        stream.expect(len(audio))
         result = np.empty(audio.shape, np.float32)
         done, step = 0, work_samples(sample_rate, channels)
         for start in range(0, len(audio), step):

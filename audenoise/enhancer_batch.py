@@ -136,6 +136,7 @@ def enhance_file(
                 max_attenuation_db=settings.max_attenuation_db,
                 block_s=None,
             )
+            first.expect(info.n_samples)
         container, subtype = result_format(target, info)
         make_folder(target.parent)
         expected = (

@@ -77,7 +77,8 @@ class Network:
         Parameters
         ----------
         seconds : float
-            Of audio that come now, all channels together. They count for later calls as well.
+            Of audio that come now, all channels together, where they were not counted before. They count for
+            later calls as well.
         """
         if self._threads < 2 or not self._states:
             return False

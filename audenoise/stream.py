@@ -89,6 +89,7 @@ class DenoiserStream:
         least = fastest if block_s is None else block_s * frames_per_s
         self._block_frames = self._whole_multiples(max(1.0, least))
         self._full_block = max(self._block_frames, self._whole_multiples(fastest))
+        self._announced = False
         self.reset()
 
     def _whole_multiples(self, frames: float) -> int:
@@ -109,6 +110,12 @@ class DenoiserStream:
     def hop_samples(self) -> int | None:
         """Samples from one frame to the next, at which output comes; None where the signal is resampled."""
         return self._stft["hop_length"] if self._rate == self.sample_rate else None
+
+    def expect(self, n_samples: int | None) -> None:
+        """Say how many samples per channel will come, if known: what pays for long signals pays at once."""
+        if n_samples is not None:
+            self._network.has_halves(n_samples * self.channels / self.sample_rate)
+            self._announced = True
 
     def reset(self) -> None:
         """Forget all that was received, as if the stream were new."""
@@ -205,7 +212,8 @@ class DenoiserStream:
         What comes before the middle of the network and what comes after it, with the synthesis, are two
         threads' work where there is enough of it: one is a block ahead.
         """
-        halves = seconds > _RECURRENT_BLOCK_SECONDS and self._network.has_halves(seconds)
+        long = seconds > _RECURRENT_BLOCK_SECONDS
+        halves = long and self._network.has_halves(0.0 if self._announced else seconds)
         resampled = pieces if self._up is None else map(self._up.process, pieces)
         blocks = (block for piece in resampled for block in self._blocks(piece, halves=halves))
         if not halves:

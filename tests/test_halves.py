@@ -127,9 +127,10 @@ def test_a_graph_is_cut_once_enough_audio_has_come(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(network, "_WORTH_CUTTING_S", 20.0)
     audio = hiss(8.0, 16000, seed=1)
     for threads, ends in ((2, [False, False, True]), (1, [False] * 3)):
-        denoiser = Denoiser.from_preset(threads=threads)
+        denoiser, in_blocks = Denoiser.from_preset(threads=threads), Denoiser.from_preset(threads=threads)
         found = []
         for _ in ends:
             denoiser.denoise(audio, 16000)
-            found.append(denoiser._network.has_halves(0.0))
-        assert found == ends
+            in_blocks.stream(16000, block_s=None).process(audio)
+            found.append([each._network.has_halves(0.0) for each in (denoiser, in_blocks)])
+        assert found == [[end, end] for end in ends]
