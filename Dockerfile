@@ -15,6 +15,7 @@ RUN pip install \
     "jaxtyping>=0.2.36" \
     "matplotlib>=3.9.2" \
     "numpy>=2.1" \
+    "onnx>=1.18" \
     "onnxruntime>=1.20" \
     "scipy>=1.14.1" \
     "soundfile>=0.13" \

@@ -6,6 +6,8 @@ length. NumPy and ONNX Runtime only.
 """
 
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
 import numpy as np
@@ -62,11 +64,12 @@ class Enhancer:
     preset : Preset
         As `load_preset` returns it.
     threads : int, optional
-        Threads of the network. Default: 2, or 1 on a machine with one core.
+        How many pieces of a signal are worked on at a time. Default: 2, or 1 on a machine with one core.
 
     Attributes
     ----------
     preset : Preset
+    threads : int
     sample_rate : int
         In Hz, of what comes out unless another rate is asked for.
 
@@ -86,9 +89,12 @@ class Enhancer:
             raise ModelError(
                 f"{preset.folder}: {METADATA_FILE}: stft.hop_length must go into half the window"
             )
+        self.threads = min(2, os.cpu_count() or 1) if threads is None else threads
+        if self.threads < 1:
+            raise ModelError(f"threads must be at least 1. Received: {threads}")
         options = ort.SessionOptions()
-        options.intra_op_num_threads = min(2, os.cpu_count() or 1) if threads is None else threads
-        options.inter_op_num_threads = 1
+        # Pieces do not wait for each other, parts of an operator would.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4  # what goes wrong is raised as well
         content = preset.read_file(GRAPH_FILE)
         try:
@@ -167,7 +173,7 @@ class Enhancer:
             raise SignalError(f"audio must have at least one sample. Received: shape {audio.shape}")
         columns = audio[:, None] if audio.ndim == 1 else audio
         stream = self.stream(sample_rate, columns.shape[1], amount=amount, output_rate=output_rate)
-        step = max(1, round(PIECE_S * sample_rate))
+        step = max(1, round(self.threads * PIECE_S * sample_rate))
         parts = [stream.process(columns[start : start + step]) for start in range(0, len(columns), step)]
         result = np.concatenate([*parts, stream.flush()])
         return result[:, 0] if audio.ndim == 1 else result
@@ -236,6 +242,13 @@ class Enhancer:
         result[~scaled.any(axis=2)] = 0.0  # silence stays silent
         return istft(result.swapaxes(1, 2), n_samples=len(audio), **self._analysis).T
 
+    def run_all(self, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """`run` of each, as many at a time as there are threads."""
+        if self.threads == 1 or len(pieces) < 2:
+            return [self.run(piece) for piece in pieces]
+        with ThreadPoolExecutor(min(self.threads, len(pieces)), "audenoise-enhancer") as pool:
+            return list(pool.map(self.run, pieces))
+
 
 class EnhancerStream:
     """State of one signal on its way through an enhancer; made by `Enhancer.stream`."""
@@ -284,19 +297,22 @@ class EnhancerStream:
 
     def _pieces(self, ahead: int) -> np.ndarray:
         """Enhance what has `ahead` samples behind it; 0 for all that is left."""
-        done, context = [], self._enhancer.context_samples
+        context = self._enhancer.context_samples
+        shown: list[np.ndarray] = []
+        inside: list[slice] = []
         while (waiting := len(self._audio) - self._before - ahead) > 0:
             if ahead and waiting < self._piece:
                 break
-            count = min(waiting, self._piece)
-            end = self._before + count
-            shown = self._audio[: end + context]
-            dry = shown[self._before : end]
-            # With nothing to give back, the samples are those of the input to the last bit.
-            wet = self._enhancer.run(shown)[self._before : end] if self._amount > 0 else dry
-            done.append(wet if self._amount == 1 else dry + self._amount * (wet - dry))
+            end = self._before + min(waiting, self._piece)
+            shown.append(self._audio[: end + context])
+            inside.append(slice(self._before, end))
             kept = min(end, context)
             self._audio, self._before = self._audio[end - kept :], kept
+        done = [piece[part] for piece, part in zip(shown, inside, strict=True)]
+        if self._amount > 0:  # with nothing to give back, the samples are those of the input to the last bit
+            for i, (enhanced, part) in enumerate(zip(self._enhancer.run_all(shown), inside, strict=True)):
+                dry, wet = done[i], enhanced[part]
+                done[i] = wet if self._amount == 1 else dry + self._amount * (wet - dry)
         return np.concatenate(done) if done else np.zeros((0, self.channels), np.float32)
 
 

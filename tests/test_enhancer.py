@@ -1,6 +1,7 @@
 """A published enhancer: the graph, seams, rates, channels, files and the command."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,25 @@ def test_pieces_make_the_whole(enhancer: Enhancer, piece_s: float) -> None:
     assert sum(map(len, parts)) > len(audio) / 2  # it comes out on the way
     pieces = np.concatenate([*parts, stream.flush()])
     np.testing.assert_allclose(pieces, whole, atol=1e-4)
+
+
+def test_threads_share_the_pieces_and_change_nothing(published) -> None:
+    audio = np.stack([voice(40.0, RATE, seed=1), hiss(40.0, RATE, seed=2)], axis=1)
+    results = {}
+    for threads in (1, 3):
+        enhancer, seen = Enhancer.from_preset(published[0], threads=threads), set()
+        run = enhancer.run
+
+        def watched(piece: np.ndarray, run=run, seen=seen) -> np.ndarray:
+            seen.add(threading.current_thread().name)
+            return run(piece)
+
+        enhancer.run = watched  # type: ignore[method-assign]
+        results[threads] = enhancer.enhance(audio, RATE)
+        assert len(seen - {threading.current_thread().name}) == (3 if threads == 3 else 0)
+    np.testing.assert_array_equal(results[1], results[3])
+    with pytest.raises(ModelError, match="threads must be at least 1"):
+        Enhancer.from_preset(published[0], threads=0)
 
 
 @pytest.mark.parametrize("sample_rate", [1000, RATE, 11025, 44100])

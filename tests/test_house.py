@@ -39,6 +39,7 @@ RANKS: list[tuple[str, str]] = [
     ("numpy", "degradation conditioning"),
     ("numpy", "enhancement_metrics"),
     ("numpy", "presets baselines downloads phase scaling mixtures file_plan plotting shards bandwidth"),
+    ("numpy", "graph_halves"),
     ("numpy", "corpus network validation crops run_folders"),
     ("numpy", "stream searches sources masking"),
     ("numpy", "denoiser enhancer"),
