@@ -34,7 +34,7 @@ _RATE_FACTORS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1, 3 / 2, 2, 3, 6, 12, 24, 
 _NEAR = 0.003
 _PHASE_SECONDS = 2.0  # of audio whose phase is found together, where the model wants that
 _TOP_BAND_START = 7 / 8  # of the network's band; from here up it decides about what lies above: 7 to 8 kHz
-_TOP_BAND_SMOOTHING_S = 0.02
+_TOP_BAND_SMOOTHING_S = 0.008  # longer, noise is heard after each word above the band and not in it
 # Samples that are far too large overflow on their way; what comes out is checked, one error is enough.
 _QUIET = np.errstate(over="ignore", invalid="ignore")
 
