@@ -267,8 +267,9 @@ class Mixer:
         spec, n = self.spec, self.n_samples
         spread, range_db = (0.12, 4.0) if kind == "speech" else (0.5, 12.0)
         factor = rng.uniform(1 - spread, 1 + spread) if rng.random() < spec.speed else 1.0
-        drawn = next_fast_len(round(n * factor), real=True)  # any other length may take ten times as long
-        audio = degradation.change_speed(self._draw(rng, kind, drawn if factor != 1 else n), n)
+        # Another length than one that is fast to transform may take ten times as long.
+        drawn = n if factor == 1 else next_fast_len(round(n * factor), real=True) or n
+        audio = degradation.change_speed(self._draw(rng, kind, drawn), n)
         if kind == "noise" and rng.random() < spec.reverse:
             audio = audio[::-1]
         if kind == "speech" and rng.random() < spec.formant_shift:

@@ -148,12 +148,13 @@ class Network:
     ) -> Values:
         """What a session makes of values; new states go to `states`."""
         try:
-            results = dict(zip(outputs, session.run(outputs, values), strict=True))
+            found = session.run(outputs, values)
         except Exception as error:
             raise ModelError(f"{self._where} failed to run ({_first_line(error)})") from error
+        results = {name: np.asarray(value) for name, value in zip(outputs, found, strict=True)}
         for name in self._states:
             if f"{name}_out" in results:
-                states[f"{name}_in"] = np.asarray(results.pop(f"{name}_out"))
+                states[f"{name}_in"] = results.pop(f"{name}_out")
         return results
 
     def _denoised(self, results: Values, shape: tuple[int, ...]) -> np.ndarray:

@@ -114,7 +114,7 @@ def texture(rng: np.random.Generator, n_samples: int, sample_rate: int) -> Audio
     Parameters and return value as in `tones`.
     """
     seconds, audio = n_samples / sample_rate, np.zeros(n_samples)
-    size = next_fast_len(n_samples, real=True)
+    size = next_fast_len(n_samples, real=True) or n_samples
     octaves = np.log2(np.maximum(np.fft.rfftfreq(size, 1 / sample_rate), 20))
     spectrum = rfft(rng.standard_normal(size))
     for _ in range(int(rng.integers(2, 6))):
