@@ -36,7 +36,8 @@ def _strokes(rng: np.random.Generator, n_samples: int, n_strokes: int) -> np.nda
 
 def _convolve(audio: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     size = next_fast_len(audio.size + kernel.size - 1, real=True)
-    return np.asarray(irfft(rfft(audio, size) * rfft(kernel, size), size))[: audio.size]
+    spectrum = np.asarray(rfft(audio, size)) * np.asarray(rfft(kernel, size))
+    return np.asarray(irfft(spectrum, size))[: audio.size]
 
 
 def tones(rng: np.random.Generator, n_samples: int, sample_rate: int) -> AudioVector:
