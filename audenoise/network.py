@@ -85,13 +85,19 @@ class Network:
         with self._cutting:
             self._seconds += seconds
             if not self._cut and self._seconds >= _WORTH_CUTTING_S:
-                from audenoise.graph_halves import halves_of  # imports onnx, which takes a while
-
-                for half in halves_of(self.preset.read_file(GRAPH_FILE)) or ():
-                    session = self._loaded(half.content, self._threads // 2)
-                    self._halves.append((session, list(half.inputs), list(half.outputs)))
-                self._cut = True
+                self._halves, self._cut = self._loaded_halves(), True
             return bool(self._halves)
+
+    def _loaded_halves(self) -> list[tuple[ort.InferenceSession, list[str], list[str]]]:
+        from audenoise.graph_halves import halves_of  # imports onnx, which takes a while
+
+        try:
+            return [
+                (self._loaded(half.content, self._threads // 2), list(half.inputs), list(half.outputs))
+                for half in halves_of(self.preset.read_file(GRAPH_FILE)) or ()
+            ]
+        except Exception:  # whatever a graph of others may hold: as a whole it runs
+            return []
 
     def initial_states(self, batch: int) -> Values:
         """Return the states before the first frame: zeros, by input name."""

@@ -10,7 +10,7 @@ import pytest
 from architecture_specs import SPECS
 from recordings import hiss, voice
 
-from audenoise import network
+from audenoise import graph_halves, network
 from audenoise.architectures import build_network
 from audenoise.denoiser import Denoiser
 from audenoise.errors import SignalError
@@ -121,6 +121,19 @@ def test_an_error_in_the_second_thread_is_raised_and_the_denoiser_stays_usable(
         denoiser.denoise(np.where(np.arange(audio.size) > 2 * rate, 3e38, audio).astype(np.float32), rate)
     assert threading.active_count() == before
     np.testing.assert_array_equal(denoiser.denoise(audio, rate), expected)
+
+
+def test_a_graph_that_cannot_be_cut_stays_whole(
+    halved: tuple[Denoiser, set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(content: bytes) -> None:
+        raise ValueError("an operator of others")
+
+    monkeypatch.setattr(graph_halves, "halves_of", broken)
+    (denoiser, threads), audio = halved, hiss(6.0, 16000, seed=1)
+    expected = Denoiser.from_preset(threads=1).denoise(audio, 16000)
+    np.testing.assert_allclose(denoiser.denoise(audio, 16000), expected, atol=1e-6)
+    assert not threads
 
 
 def test_a_graph_is_cut_once_enough_audio_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
