@@ -8,12 +8,12 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import keras
 
 from audenoise.durations import in_words
 from audenoise.errors import TrainingError
-from audenoise.specs import TrainingSpec
 from audenoise.validation import ValidationScores
 
 
@@ -33,10 +33,17 @@ class Quality(keras.callbacks.Callback):
             logs.update({f"val_{name}": value for name, value in self.scores.score(denoised).items()})
 
 
+class Schedule(Protocol):
+    """What a recipe says of its length."""
+
+    epochs: int
+    steps_per_epoch: int
+
+
 class StepReport(keras.callbacks.Callback):
     """One line about once a minute within an epoch, for whoever watches a terminal or a log."""
 
-    def __init__(self, report: Callable[[str], object], recipe: TrainingSpec, *, every_s: float = 60.0):
+    def __init__(self, report: Callable[[str], object], recipe: Schedule, *, every_s: float = 60.0):
         super().__init__()
         self.report, self.recipe, self.every_s = report, recipe, every_s
 

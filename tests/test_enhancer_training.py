@@ -1,5 +1,6 @@
 """Training an enhancer: learning, killing and resuming, the referee, pairs, and the command."""
 
+import functools
 import itertools
 import json
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from audenoise.bandwidth import speech_bandwidth_hz
 from audenoise.cli import main
 from audenoise.corpus import TrainingFolders
 from audenoise.enhancer_pairs import PairBatch, make_pairs
+from audenoise.enhancing import training
 from audenoise.enhancing.judging import Referee
 from audenoise.enhancing.runs import averaged, load_game, prepare_enhancer_run, start_from
 from audenoise.enhancing.sides import Game
@@ -27,6 +29,7 @@ from audenoise.layers import to_numpy
 from audenoise.mixtures import MixtureStream
 from audenoise.run_folders import RunState
 from audenoise.specs.enhancer import dump_enhancer_spec
+from audenoise.training_log import StepReport
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -106,6 +109,15 @@ def test_a_killed_run_goes_on_exactly_where_it_was(finished: Path, tmp_path: Pat
     for one, other in zip(contents(run, spec), contents(finished, spec), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
     assert [path.name for path in run.glob("last-*")] == ["last-2.weights.h5"]
+
+
+def test_a_long_epoch_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "StepReport", functools.partial(StepReport, every_s=0.0))
+    spec, lines = tiny(training={"epochs": 1, "steps_per_epoch": 4}), []
+    fit(tmp_path / "run", spec, pair_batches(spec), report=lines.append)
+    within = [line.partition(", about ")[0].partition(", loss ") for line in lines if ": step " in line]
+    assert [place for place, _, _ in within] == ["epoch 1/1: step 2/4", "epoch 1/1: step 3/4"]
+    assert all(np.isfinite(float(loss)) for _, _, loss in within)
 
 
 def test_the_loss_falls_and_the_output_comes_nearer(tmp_path: Path) -> None:

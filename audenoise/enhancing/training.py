@@ -30,11 +30,17 @@ from audenoise.errors import TrainingError
 from audenoise.mixtures import MixtureStream
 from audenoise.run_folders import RunState, held, is_finished, refuse_pretraining
 from audenoise.specs.enhancer import EnhancerSpec
-from audenoise.training_log import LogTable
+from audenoise.training_log import LogTable, StepReport
 
 
 def play_epoch(
-    game: Game, spec: EnhancerSpec, batches: Iterator[PairBatch], *, epoch: int, referee: Referee
+    game: Game,
+    spec: EnhancerSpec,
+    batches: Iterator[PairBatch],
+    *,
+    epoch: int,
+    referee: Referee,
+    steps: StepReport | None = None,
 ) -> dict[str, float]:
     """One epoch of steps; what the log says of it.
 
@@ -46,14 +52,18 @@ def play_epoch(
     sums: dict[str, float] = {}
     n_adversarial = 0
     waited, first = getattr(batches, "waited_s", 0.0), time.perf_counter()
-    for step in range(epoch * recipe.steps_per_epoch, (epoch + 1) * recipe.steps_per_epoch):
+    if steps is not None:
+        steps.on_epoch_begin(epoch)
+    for i in range(recipe.steps_per_epoch):
         batch = next(batches)
-        adversarial = step >= spec.schedule.adversarial_from_step
+        adversarial = epoch * recipe.steps_per_epoch + i >= spec.schedule.adversarial_from_step
         generator.play(adversarial)
         if adversarial:
             _take_step(discriminators, batch, "discriminator", sums, referee)
         _take_step(generator, batch, "generator", sums, referee)
         n_adversarial += adversarial
+        if steps is not None:
+            steps.on_train_batch_end(i, {"loss": sums["loss"] / (i + 1)})
     elapsed = max(time.perf_counter() - first, 1e-9)
     logs = {}
     for name, total in sums.items():
@@ -102,7 +112,7 @@ def fit_enhancer(
     encoder : Path, optional
         An encoder to start the generator from, see `start_from_encoder`.
     report : callable, optional
-        Called with one line after each epoch.
+        Called with one line after each epoch, and about once a minute within one.
 
     Returns
     -------
@@ -128,12 +138,13 @@ def fit_enhancer(
         restart_average(game)
     judge, referee = Judge(spec, validation, report), Referee(recipe.balance_epochs)
     table = LogTable(run / "log.csv", state.epoch)
+    steps = None if report is None else StepReport(report, recipe)
     started = time.monotonic() - state.seconds
     for epoch in range(state.epoch, recipe.epochs):
         begun = time.monotonic()
         if average_is_young(game):
             restart_average(game)
-        logs = play_epoch(game, spec, batches, epoch=epoch, referee=referee)
+        logs = play_epoch(game, spec, batches, epoch=epoch, referee=referee, steps=steps)
         with averaged(game):
             logs |= judge.score(game)
             logs["seconds"] = time.monotonic() - begun
@@ -218,7 +229,8 @@ def train_enhancer(
     encoder : Path, optional
         An encoder to start the generator from, as far as it fits.
     report : callable
-        Called with one line for what is left out, for the data, and after each epoch.
+        Called with one line for what is left out, for the data, after each epoch, and about once a minute
+        within one.
 
     Returns
     -------
