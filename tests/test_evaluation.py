@@ -21,6 +21,7 @@ from scipy import stats
 from audenoise import metrics
 from audenoise.audio import resample
 from audenoise.cli import main
+from audenoise.denoiser import Denoiser
 from audenoise.errors import AudenoiseError, DataError
 from audenoise.evaluation import (
     Evaluation,
@@ -98,6 +99,18 @@ def test_scores_are_those_of_the_metrics(folders):
         info = next(info for info in result.pairs if info.name == f"{stem}.wav")
         assert info.measured_snr_db == pytest.approx(metrics.snr_db(reference, before), abs=1e-6)
         assert info.duration_s == pytest.approx(1.5)
+
+
+def test_a_folder_is_not_taken_for_the_bundled_model_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gain_model(tmp_path / "standard", 0.25)
+    monkeypatch.chdir(tmp_path)
+    source = model_system("./standard").source
+    assert source is not None
+    audio = hiss(0.5, 16000, seed=0)
+    denoised = Denoiser.from_preset(source).denoise(audio, 16000)
+    np.testing.assert_allclose(denoised, 0.25 * audio, atol=1e-5)
 
 
 def test_a_model_is_scored_and_its_level_matters_to_snr_only(folders, tmp_path):

@@ -167,7 +167,8 @@ def model_system(model: str | Path | None = None, *, name: str | None = None) ->
             f"{preset.folder}: is an enhancer's; run `audenoise enhance`, and score what it writes with "
             f"--denoised {preset.name}=DIR"
         )
-    return System(name or f"audenoise {preset.name}", "model", str(preset.folder))
+    # Absolute: a relative folder may be called as a bundled model is.
+    return System(name or f"audenoise {preset.name}", "model", str(preset.folder.absolute()))
 
 
 def folder_system(name: str, folder: str | Path) -> System:
