@@ -71,22 +71,19 @@ class Network:
         """Whether a block goes on from the one before; otherwise it comes with frames around it."""
         return bool(self._states)
 
-    def has_halves(self, seconds: float) -> bool:
-        """Whether `begin` and `finish` can be used: with threads for both, where there is enough to do.
+    @property
+    def in_halves(self) -> bool:
+        """Whether `begin` and `finish` can be used: with threads for both, once enough audio was expected."""
+        return bool(self._halves)
 
-        Parameters
-        ----------
-        seconds : float
-            Of audio that come now, all channels together, where they were not counted before. They count for
-            later calls as well.
-        """
+    def expect(self, seconds: float) -> None:
+        """Count audio that will come, all channels together; where there is enough of it, cut the graph."""
         if self._threads < 2 or not self._states:
-            return False
+            return
         with self._cutting:
             self._seconds += seconds
             if not self._cut and self._seconds >= _WORTH_CUTTING_S:
                 self._halves, self._cut = self._loaded_halves(), True
-            return bool(self._halves)
 
     def _loaded_halves(self) -> list[tuple[ort.InferenceSession, list[str], list[str]]]:
         from audenoise.graph_halves import halves_of  # imports onnx, which takes a while
@@ -127,7 +124,7 @@ class Network:
         return self._denoised(self._results(self._session, self._outputs, values, states), noisy.shape)
 
     def begin(self, noisy: np.ndarray, states: Values) -> Values:
-        """The first half of `run`, where `has_halves`; another thread may be in `finish` with these states.
+        """The first half of `run`, where `in_halves`; another thread may be in `finish` with these states.
 
         Returns
         -------

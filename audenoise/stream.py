@@ -114,7 +114,7 @@ class DenoiserStream:
     def expect(self, n_samples: int | None) -> None:
         """Say how many samples per channel will come, if known: what pays for long signals pays at once."""
         if n_samples is not None:
-            self._network.has_halves(n_samples * self.channels / self.sample_rate)
+            self._network.expect(n_samples * self.channels / self.sample_rate)
             self._announced = True
 
     def reset(self) -> None:
@@ -213,7 +213,9 @@ class DenoiserStream:
         threads' work where there is enough of it: one is a block ahead.
         """
         long = seconds > _RECURRENT_BLOCK_SECONDS
-        halves = long and self._network.has_halves(0.0 if self._announced else seconds)
+        if long and not self._announced:
+            self._network.expect(seconds)
+        halves = long and self._network.in_halves
         resampled = pieces if self._up is None else map(self._up.process, pieces)
         blocks = (block for piece in resampled for block in self._blocks(piece, halves=halves))
         if not halves:

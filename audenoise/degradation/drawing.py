@@ -16,7 +16,8 @@ def _uniform(rng: np.random.Generator, ends: tuple[float, float]) -> float:
     return float(rng.uniform(*ends))
 
 
-def _in_octaves(rng: np.random.Generator, ends: tuple[float, float]) -> float:
+def in_octaves(rng: np.random.Generator, ends: tuple[float, float]) -> float:
+    """Evenly drawn on a logarithmic scale."""
     return float(np.exp(rng.uniform(*np.log(ends))))
 
 
@@ -43,7 +44,7 @@ def _audible(ends: tuple[float, float], sample_rate: int) -> tuple[float, float]
 
 
 def _time_stretch(spec: specs.TimeStretch, rng: np.random.Generator, _: int) -> Parameters:
-    return {"speed": _in_octaves(rng, spec.speed)}
+    return {"speed": in_octaves(rng, spec.speed)}
 
 
 def _pitch_shift(spec: specs.PitchShift, rng: np.random.Generator, _: int) -> Parameters:
@@ -51,7 +52,7 @@ def _pitch_shift(spec: specs.PitchShift, rng: np.random.Generator, _: int) -> Pa
 
 
 def _formant_shift(spec: specs.FormantShift, rng: np.random.Generator, _: int) -> Parameters:
-    return {"ratio": _in_octaves(rng, spec.ratio)}
+    return {"ratio": in_octaves(rng, spec.ratio)}
 
 
 def _room(spec: specs.Room, rng: np.random.Generator, _: int) -> Parameters:
@@ -65,7 +66,7 @@ def _room(spec: specs.Room, rng: np.random.Generator, _: int) -> Parameters:
 
 def _reverb(spec: specs.Reverb, rng: np.random.Generator, _: int) -> Parameters:
     return {
-        "decay_s": _in_octaves(rng, spec.decay_s),
+        "decay_s": in_octaves(rng, spec.decay_s),
         "wet_db": _uniform(rng, spec.wet_db),
         "pre_delay_s": _uniform(rng, spec.pre_delay_s),
         "damping": _uniform(rng, spec.damping),
@@ -97,8 +98,8 @@ def _microphone(spec: specs.Microphone, rng: np.random.Generator, _: int) -> Par
     span = _uniform(rng, spec.range_db)
     return {
         "gains_db": [float(gain) for gain in rng.uniform(-span, span, _NODES)],
-        "low_hz": _in_octaves(rng, spec.low_hz),
-        "high_hz": _in_octaves(rng, spec.high_hz),
+        "low_hz": in_octaves(rng, spec.low_hz),
+        "high_hz": in_octaves(rng, spec.high_hz),
     }
 
 
@@ -107,9 +108,9 @@ def _equaliser(spec: specs.Equaliser, rng: np.random.Generator, sample_rate: int
     bands: list[list[Any]] = []
     for kind, ends in (("low_shelf", (low, 400.0)), ("high_shelf", (min(2000.0, high), high))):
         if _happens(rng, 0.5):
-            bands.append([kind, _in_octaves(rng, ends), _uniform(rng, spec.gain_db), 0.707])
+            bands.append([kind, in_octaves(rng, ends), _uniform(rng, spec.gain_db), 0.707])
     for _ in range(_whole(rng, spec.bands)):
-        peak = [_in_octaves(rng, (low, high)), _uniform(rng, spec.gain_db), _in_octaves(rng, spec.q)]
+        peak = [in_octaves(rng, (low, high)), _uniform(rng, spec.gain_db), in_octaves(rng, spec.q)]
         bands.append(["peak", *peak])
     return {"bands": bands}
 
@@ -118,7 +119,7 @@ def _resonances(spec: specs.Resonances, rng: np.random.Generator, sample_rate: i
     ends = _audible(spec.frequency_hz, sample_rate)
     return {
         "bands": [
-            ["peak", _in_octaves(rng, ends), _uniform(rng, spec.gain_db), _in_octaves(rng, spec.q)]
+            ["peak", in_octaves(rng, ends), _uniform(rng, spec.gain_db), in_octaves(rng, spec.q)]
             for _ in range(_whole(rng, spec.bands))
         ]
     }
@@ -127,9 +128,9 @@ def _resonances(spec: specs.Resonances, rng: np.random.Generator, sample_rate: i
 def _compression(spec: specs.Compression, rng: np.random.Generator, _: int) -> Parameters:
     return {
         "threshold_db": _uniform(rng, spec.threshold_db),
-        "ratio": _in_octaves(rng, spec.ratio),
-        "attack_s": _in_octaves(rng, spec.attack_s),
-        "release_s": _in_octaves(rng, spec.release_s),
+        "ratio": in_octaves(rng, spec.ratio),
+        "attack_s": in_octaves(rng, spec.attack_s),
+        "release_s": in_octaves(rng, spec.release_s),
     }
 
 
@@ -137,7 +138,7 @@ def _clip(spec: specs.Clip, rng: np.random.Generator, _: int) -> Parameters:
     low, high = spec.share
     return {
         "mode": _one_of(rng, spec.modes),
-        "share": _in_octaves(rng, (low, high)) if low > 0 else _uniform(rng, spec.share),
+        "share": in_octaves(rng, (low, high)) if low > 0 else _uniform(rng, spec.share),
         "bias": float(rng.uniform(-1, 1)),
     }
 
@@ -145,7 +146,7 @@ def _clip(spec: specs.Clip, rng: np.random.Generator, _: int) -> Parameters:
 def _flutter(spec: specs.Flutter, rng: np.random.Generator, _: int) -> Parameters:
     return {
         "depths": [_uniform(rng, spec.depth) / 2 for _ in range(2)],
-        "rates_hz": [_in_octaves(rng, spec.rate_hz) for _ in range(2)],
+        "rates_hz": [in_octaves(rng, spec.rate_hz) for _ in range(2)],
         "phases": [float(rng.uniform(0, 2 * np.pi)) for _ in range(2)],
     }
 
@@ -157,11 +158,11 @@ def _resampling(spec: specs.Resampling, rng: np.random.Generator, sample_rate: i
 
 def _band_limit(spec: specs.BandLimit, rng: np.random.Generator, sample_rate: int) -> Parameters:
     high_pass = _happens(rng, spec.high_pass)
-    high_pass_hz = _in_octaves(rng, spec.high_pass_hz)
+    high_pass_hz = in_octaves(rng, spec.high_pass_hz)
     return {
         "family": _one_of(rng, spec.families),
         "order": _whole(rng, spec.order),
-        "cutoff_hz": _in_octaves(rng, _audible(spec.cutoff_hz, sample_rate)),
+        "cutoff_hz": in_octaves(rng, _audible(spec.cutoff_hz, sample_rate)),
         "high_pass_hz": high_pass_hz if high_pass else 0.0,
         "zero_phase": _happens(rng, spec.zero_phase),
     }
@@ -180,7 +181,7 @@ def _codec(spec: specs.Codec, rng: np.random.Generator, sample_rate: int) -> Par
 
 def _packet_loss(spec: specs.PacketLoss, rng: np.random.Generator, _: int) -> Parameters:
     return {
-        "packet_s": _in_octaves(rng, spec.packet_s),
+        "packet_s": in_octaves(rng, spec.packet_s),
         "share": _uniform(rng, spec.share),
         "burst_packets": _uniform(rng, spec.burst_packets),
         "repeat": _happens(rng, spec.repeat),
