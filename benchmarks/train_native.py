@@ -16,8 +16,6 @@ standard are refused: see `native_training/network.py`. The weights kept are tho
 
 import argparse
 import contextlib
-import itertools
-import math
 import os
 import statistics
 import sys
@@ -28,9 +26,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-SAVED_EVERY = 250
-STATE = "native-state.pt"
-
 
 def check(options: argparse.Namespace) -> None:
     """Network, loss and slopes beside those of Keras, from random weights; and the time of a step."""
@@ -38,6 +33,7 @@ def check(options: argparse.Namespace) -> None:
     import numpy as np
     import tensorflow as tf
     import torch
+    from native_training.fitting import Step, weights_of
     from native_training.loss import Loss, Transform
     from native_training.network import Network
 
@@ -117,77 +113,16 @@ def _median_s(work: Callable[[], object]) -> float:
     return statistics.median(times[3:])
 
 
-def weights_of(model) -> dict[str, Any]:
-    """Path → value of each variable of a Keras network."""
-    from audenoise.layers import to_numpy
-
-    return {variable.path: to_numpy(variable) for variable in model.variables}
-
-
-class Step:
-    """One step of AdamW, with the settings of `audenoise.denoising_model`."""
-
-    def __init__(self, spec, network, transform):
-        import torch
-        from native_training.loss import Loss
-
-        self.network, self.transform = network, transform
-        self.loss, self.clip = torch.compile(Loss(spec, transform).__call__), spec.training.clip_norm
-        self.parameters = list(network.learnt.values())
-        self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            1.0,
-            betas=(0.9, 0.99),
-            eps=1e-7,
-            weight_decay=spec.training.weight_decay,
-            fused=True,
-        )
-
-    def __call__(self, noisy, clean, rate: float) -> dict[str, float]:
-        import torch
-
-        self.network.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad()
-        loss, terms = self.loss(noisy, clean, self.network(self.transform.stft(noisy)))
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        if not math.isfinite(float(norm)):
-            raise SystemExit("the loss is not a number: lower training.learning_rate or training.clip_norm")
-        self.optimizer.step()
-        return {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
-
-
-def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
-
-
-def validate(network, transform, loss, examples) -> dict[str, float]:
-    import torch
-
-    network.eval()
-    rows = []
-    with torch.no_grad():
-        for noisy, clean in zip(*(part.split(1) for part in examples), strict=True):
-            total, terms = loss(noisy, clean, network(transform.stft(noisy)))
-            rows.append({"loss": float(total), **{name: float(term) for name, term in terms.items()}})
-    return mean_of(rows)
-
-
 def train(options: argparse.Namespace) -> None:
     import keras
-    import torch
-    from native_training.loss import Loss, Transform
-    from native_training.network import Network
+    from native_training.fitting import fit
 
     from audenoise.architectures import build_network
     from audenoise.corpus import TrainingFolders, make_mixers
-    from audenoise.denoising_model import rate_of
     from audenoise.growing import start_grown
     from audenoise.mixtures import MixtureStream
     from audenoise.model_folders import WEIGHTS_FILE
-    from audenoise.run_folders import RunState, held, load_weights, write_text
+    from audenoise.run_folders import held, load_weights, write_text
     from audenoise.specs import added_blocks, dump_spec, load_recipe, load_spec, override_training
 
     spec = load_recipe(options.spec)
@@ -201,11 +136,12 @@ def train(options: argparse.Namespace) -> None:
             for name in ("clean", "noise", "rir", "valid_clean", "valid_noise")
         }
     )
-    with held(run), (run / "log.txt").open("a", buffering=1) as log:
+    with held(run), contextlib.ExitStack() as stack:
+        log = stack.enter_context((run / "log.txt").open("a", buffering=1))
 
-        def say(*words: Any) -> None:
-            print(time.strftime("%H:%M:%S"), *words, flush=True)
-            print(time.strftime("%H:%M:%S"), *words, file=log)
+        def say(line: str) -> None:
+            print(time.strftime("%H:%M:%S"), line, flush=True)
+            print(time.strftime("%H:%M:%S"), line, file=log)
 
         keras.utils.set_random_seed(recipe.seed)
         model = build_network(spec)
@@ -216,54 +152,18 @@ def train(options: argparse.Namespace) -> None:
                 start_grown(model, source, spec=spec, report=say)
             else:
                 load_weights(model, source)
-        network = Network(spec, weights_of(model))
-        transform = Transform(spec)
-        step, done, seconds = Step(spec, network, transform), 0, 0.0
-        if (run / STATE).exists():
-            state = torch.load(run / STATE)
-            network.load_state_dict(state["network"])
-            step.optimizer.load_state_dict(state["optimizer"])
-            done, seconds = state["step"], state["seconds"]
-            say(f"going on at step {done}")
         mixers = make_mixers(spec, folders, cache=options.cache or run / "cache")
-        examples = [torch.tensor(part) for part in mixers.validation.batch(0, recipe.validation_mixtures)]
-        loss = Loss(spec, transform)
+
+        def batches(first: int) -> MixtureStream:
+            stream = MixtureStream(
+                mixers.train, batch_size=recipe.batch_size, workers=options.workers, first=first
+            )
+            return stack.enter_context(contextlib.closing(stream))
+
         write_text(run / "spec.yaml", dump_spec(spec))
-        stream = MixtureStream(
-            mixers.train, batch_size=recipe.batch_size, workers=options.workers, first=done
-        )
-        schedule = rate_of(recipe, steps)
-        started, rows = time.monotonic() - seconds, []
-        with contextlib.closing(stream):
-            for noisy, clean in itertools.islice(stream, max(0, steps - done)):
-                rate = float(schedule(done)) if callable(schedule) else schedule
-                rows.append(step(torch.from_numpy(noisy.copy()), torch.from_numpy(clean.copy()), rate))
-                done += 1
-                if done % 100 == 0:
-                    shown = {name: round(value, 5) for name, value in mean_of(rows).items()}
-                    say(f"step {done} of {steps}, rate {rate:.2e}", shown)
-                    rows = []
-                if done % SAVED_EVERY and done != steps:
-                    continue
-                seconds = time.monotonic() - started
-                kept = {"network": network.state_dict(), "optimizer": step.optimizer.state_dict()}
-                torch.save({**kept, "step": done, "seconds": seconds}, run / f"{STATE}.partial")
-                os.replace(run / f"{STATE}.partial", run / STATE)
-                if done % (4 * SAVED_EVERY) and done != steps:
-                    continue
-                found = validate(network, transform, loss, examples)
-                say(
-                    f"validation after step {done}:", {name: round(value, 5) for name, value in found.items()}
-                )
-                trained = network.weights()
-                for variable in model.variables:
-                    if variable.path in trained:
-                        variable.assign(trained[variable.path])
-                model.save_weights(run / "partial.weights.h5")
-                os.replace(run / "partial.weights.h5", run / "best.weights.h5")
-                epoch = round(done / recipe.steps_per_epoch)
-                RunState(epoch=epoch, best_epoch=epoch, best_loss=found["loss"], seconds=seconds).write(run)
-    print(f"{done} steps, {done * recipe.batch_size * recipe.crop_s / 3600:.2f} h of audio")
+        validation = mixers.validation.batch(0, recipe.validation_mixtures)
+        fit(spec, model, batches, validation, run=run, steps=steps, report=say)
+    print(f"{steps} steps, {steps * recipe.batch_size * recipe.crop_s / 3600:.2f} h of audio")
 
 
 def main() -> None:

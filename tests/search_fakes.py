@@ -97,6 +97,11 @@ def fake_trial(
     return result
 
 
+def work_by_another_engine(request: TrialRequest) -> dict[str, Any]:
+    """What `run_trial` may do in its process in place of training by Keras."""
+    return {"status": "completed", "score": score_of(request.spec), "by": os.getpid()}
+
+
 def settings_of(**changes: Any) -> Any:
     """A random search of `SPACE`, or what is changed."""
     from audenoise.tuning.settings import SearchSettings

@@ -5,7 +5,11 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from recordings import hiss, voice
+
+from audenoise import Denoiser
 
 CHECKOUT = Path(__file__).parents[1]
 BOTH, ENHANCED, DENOISED, RESAMPLED = "denoiser, enhancer", "enhancer", "denoiser", "resampled"
@@ -73,3 +77,30 @@ def test_the_extra_brings_what_the_benchmarks_import() -> None:
     extra = " ".join(project["optional-dependencies"]["benchmarks"])
     for package in ("metrics", "noisereduce", "pocketsphinx", "pyrnnoise"):
         assert package in extra
+
+
+@pytest.mark.parametrize("script", ["debian_recordings"], indirect=True)
+def test_only_clean_speech_is_taken_and_without_rumble(script: ModuleType) -> None:
+    denoiser, rate = Denoiser.from_preset(threads=1), 16000
+    silence = np.zeros(rate // 2, np.float32)
+    spoken = np.concatenate([silence, voice(2.0, rate, seed=1), silence]).astype(np.float32)
+    rumble = 0.05 * np.sin(2 * np.pi * 20 * np.arange(len(spoken)) / rate).astype(np.float32) + 0.02
+    taken = script.clean_speech(spoken + rumble, rate, denoiser)
+    assert taken is not None
+    assert np.percentile(script.frame_levels_db(taken, rate), 95) == pytest.approx(script.LEVEL_DBFS, abs=0.1)
+    spectrum = np.abs(np.fft.rfft(taken)) ** 2
+    below = np.fft.rfftfreq(len(taken), 1 / rate) < 30
+    assert spectrum[below].sum() < 1e-3 * spectrum.sum()
+    noisy = spoken + 0.3 * np.std(spoken) * hiss(3.0, rate, seed=2) / np.std(hiss(3.0, rate, seed=2))
+    assert script.clean_speech(noisy.astype(np.float32), rate, denoiser) is None
+    assert script.clean_speech(np.clip(20 * spoken, -1, 1), rate, denoiser) is None
+    assert script.clean_speech(spoken[:1000], rate, denoiser) is None
+
+
+@pytest.mark.parametrize("script", ["debian_recordings"], indirect=True)
+def test_short_recordings_are_joined_without_clicks(script: ModuleType) -> None:
+    rate, parts = 8000, [np.full(6000, 0.5, np.float32) for _ in range(60)]
+    pieces = list(script.joined(iter(parts), rate, np.random.default_rng(0)))
+    assert len(pieces) == 3  # 60 of 0.75 s and pauses of about 0.4 s, in pieces of 25 s
+    assert sum(np.sum(piece == 0.5) for piece in pieces) == 60 * (6000 - 2 * 80 + 2)
+    assert max(np.max(np.abs(np.diff(piece))) for piece in pieces) < 0.01

@@ -19,7 +19,16 @@ import numpy as np
 import pytest
 from recordings import write_corpus
 from saved_datasets import mixture, write_dataset
-from search_fakes import SPACE, TINY, DeadlyData, fake_trial, no_data, score_of, settings_of
+from search_fakes import (
+    SPACE,
+    TINY,
+    DeadlyData,
+    fake_trial,
+    no_data,
+    score_of,
+    settings_of,
+    work_by_another_engine,
+)
 
 import audenoise.tuning.hypermodel
 import audenoise.tuning.oracles
@@ -437,6 +446,14 @@ def test_a_trial_that_is_killed_is_a_failed_trial(tmp_path: Path):
     assert result["peak_memory_mb"] > 20
     assert read_result(tmp_path / "run") == result
     assert run_trial(request_for(tmp_path / "run", DeadlyData(None, None, tmp_path))) == result  # at once
+
+
+def test_a_trial_by_another_engine_has_a_process_too(tmp_path: Path):
+    request = request_for(tmp_path / "run", no_data())
+    result = run_trial(request, work=work_by_another_engine)
+    assert result["score"] == score_of(request.spec)
+    assert result["by"] != os.getpid()
+    assert read_result(tmp_path / "run") == result
 
 
 def test_a_search_from_the_command_line(tmp_path: Path, corpus: TrainingFolders, capsys: Any):

@@ -6,8 +6,11 @@ import math
 import os
 import shutil
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import keras
 
 from audenoise.denoising_model import DenoisingModel
 from audenoise.errors import AudenoiseError
@@ -20,11 +23,11 @@ from audenoise.tuning.request import TrialRequest
 from audenoise.validation import ValidationScores
 
 
-def work(request: TrialRequest) -> dict[str, Any]:
+def work(request: TrialRequest, fit: Callable[..., keras.Model] = fit) -> dict[str, Any]:
     """What the process sends back; failures of any kind are answers too."""
     answer: dict[str, Any]
     try:
-        answer = train_and_score(request)
+        answer = train_and_score(request, fit)
     except Exception as error:
         answer = {"status": "failed", "message": _explained(error), "disk_full": _disk_is_full(error)}
         if not isinstance(error, AudenoiseError):
@@ -51,8 +54,15 @@ def _explained(error: Exception) -> str:
     return text if isinstance(error, AudenoiseError) else f"{type(error).__name__}: {text[:240]}"
 
 
-def train_and_score(request: TrialRequest) -> dict[str, Any]:
+def train_and_score(request: TrialRequest, fit: Callable[..., keras.Model] = fit) -> dict[str, Any]:
     """Train in this process, or go on where an earlier one has stopped, and score the best weights.
+
+    Parameters
+    ----------
+    request : TrialRequest
+    fit : callable
+        Trains, as `audenoise.training.fit` does; what it keeps in the run folder is its own affair, but it
+        sets `RunState.last`.
 
     Returns
     -------

@@ -29,7 +29,11 @@ def finished_result(request: TrialRequest) -> dict[str, Any] | None:
     return result if result and result.get("stamp") == request.stamp else None
 
 
-def run_trial(request: TrialRequest, tick: Callable[[], object] = lambda: None) -> dict[str, Any]:
+def run_trial(
+    request: TrialRequest,
+    tick: Callable[[], object] = lambda: None,
+    work: Callable[[TrialRequest], dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Train and score one spec in another process.
 
     Parameters
@@ -37,6 +41,8 @@ def run_trial(request: TrialRequest, tick: Callable[[], object] = lambda: None) 
     request : TrialRequest
     tick : callable
         Called several times a second; what it raises stops the trial.
+    work : callable, optional
+        What is done in that process, a function of a module. Default: `audenoise.tuning.trial_run.work`.
 
     Returns
     -------
@@ -53,7 +59,7 @@ def run_trial(request: TrialRequest, tick: Callable[[], object] = lambda: None) 
     started, peak_mb = time.monotonic(), 0.0
     context = multiprocessing.get_context("spawn")
     pipe, out = context.Pipe(duplex=False)
-    process = context.Process(target=_start, args=(request, out))
+    process = context.Process(target=_start, args=(request, out, work))
     with signals_held(signal.SIGINT):
         process.start()
     out.close()
@@ -94,16 +100,18 @@ def _cause(exit_code: int | None) -> str:
     return f"its process died (exit code {exit_code})"
 
 
-def _start(request: TrialRequest, out: Connection) -> None:
+def _start(
+    request: TrialRequest, out: Connection, work: Callable[[TrialRequest], dict[str, Any]] | None
+) -> None:
     """The life of a trial's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_follow_parent, daemon=True).start()
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "3":  # set by load_keras in the parent, for itself
         del os.environ["TF_CPP_MIN_LOG_LEVEL"]
     load_keras()
-    from audenoise.tuning.trial_run import work
+    from audenoise.tuning import trial_run
 
-    out.send(work(request))
+    out.send((work or trial_run.work)(request))
     out.close()
 
 
