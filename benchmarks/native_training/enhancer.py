@@ -1,0 +1,231 @@
+# pyright: reportMissingImports=false, reportArgumentType=false
+"""The enhancer's generator and its losses of reconstruction in PyTorch, products in bfloat16."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from audenoise.architectures import enhancer_layers as layers
+from audenoise.enhancer_losses import _UNIT_TINY
+from audenoise.enhancing.sides import RECONSTRUCTION_TERMS
+from audenoise.errors import SpecError
+from audenoise.layers import TINY_POWER
+from audenoise.specs.enhancer import EnhancerSpec
+from audenoise.spectral import make_window
+
+NORM_EPSILON = 1e-6
+RMS_FLOOR = 1e-4
+
+
+class Transform:
+    """`audenoise.layers.SpectralTransform` of windows whose length is a multiple of the hop."""
+
+    def __init__(self, n_fft: int, hop: int, window: str = "hann"):
+        if n_fft % hop:
+            raise SpecError(f"stft: native training knows hops that divide n_fft only, not {hop} of {n_fft}")
+        taps = make_window(window, n_fft)
+        self.n_fft, self.hop, self.overlaps = n_fft, hop, n_fft // hop
+        self.scale, self.window = float(taps.sum()), torch.tensor(taps, dtype=torch.float32)
+        self.norm = torch.tensor((taps**2).reshape(self.overlaps, hop).sum(0), dtype=torch.float32)
+
+    def stft(self, audio):
+        """(batch, samples) → (batch, frames, bins) real and imaginary part."""
+        before = self.n_fft - self.hop
+        frames = -(-(audio.shape[1] + before) // self.hop)
+        after = (frames - 1) * self.hop + self.n_fft - before - audio.shape[1]
+        blocks = F.pad(audio, (before, after)).unfold(1, self.n_fft, self.hop)
+        return torch.view_as_real(torch.fft.rfft(blocks * (self.window / self.scale))).unbind(-1)
+
+    def istft(self, real, imag, n_samples: int):
+        """As given by `stft` → (batch, samples)."""
+        spectrum = torch.view_as_complex(torch.stack([real, imag], -1))
+        blocks = torch.fft.irfft(spectrum, n=self.n_fft) * (self.window * self.scale)
+        batch, count, _ = blocks.shape
+        parts = blocks.reshape(batch, count, self.overlaps, self.hop).unbind(2)
+        total: Any = sum(F.pad(part, (0, 0, k, self.overlaps - 1 - k)) for k, part in enumerate(parts))
+        before = self.n_fft - self.hop
+        return (total / self.norm).reshape(batch, -1)[:, before : before + n_samples]
+
+
+class Generator(torch.nn.Module):
+    """As `audenoise.architectures.enhancer.build_generator` makes it.
+
+    Parameters
+    ----------
+    spec : EnhancerSpec
+    weights : mapping of str to ndarray
+        Path of a Keras variable → value.
+    """
+
+    def __init__(self, spec: EnhancerSpec, weights: Mapping[str, np.ndarray]):
+        super().__init__()
+        self.spec = spec
+        self.learnt = torch.nn.ParameterDict(
+            {
+                path.replace("/", "|"): torch.nn.Parameter(torch.tensor(np.asarray(value, np.float32)))
+                for path, value in weights.items()
+            }
+        )
+        bands = layers.band_weights(sample_rate=spec.sample_rate, n_fft=spec.stft.n_fft, bands=spec.mel.bands)
+        self.bands = torch.tensor(bands)
+        self.spread = torch.tensor(layers.band_interpolation(bands))
+        self.columns = torch.tensor(
+            np.diag([0.25, 1.0, 1.0, 1.0])[:, list(spec.conditioning.columns)], dtype=torch.float32
+        )
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """As given to the constructor."""
+        return {name.replace("|", "/"): value.detach().numpy().copy() for name, value in self.learnt.items()}
+
+    def _get(self, *path: str):
+        return self.learnt["|".join(path)]
+
+    def _dense(self, x, name: str):
+        kernel = self._get(name, "kernel").to(torch.bfloat16)
+        return (x.to(torch.bfloat16) @ kernel).float() + self._get(name, "bias")
+
+    def _norm(self, x, name: str):
+        size = x.shape[-1:]
+        return F.layer_norm(x, size, self._get(name, "gamma"), self._get(name, "beta"), NORM_EPSILON)
+
+    def _block(self, x, number: int):
+        kind, name = self.spec.generator, f"block{number + 1}"
+        dilation = kind.dilations[number % len(kind.dilations)]
+        kernel, frames = self._get(f"{name}_frames", "depthwise", "kernel")[:, 0, :, 0], x.shape[1]
+        reach = (kind.kernel - 1) * dilation
+        padded = F.pad(x, (0, 0, reach // 2, reach - reach // 2))
+        y: Any = sum(padded[:, k * dilation : k * dilation + frames] * kernel[k] for k in range(kind.kernel))
+        y = self._norm(y + self._get(f"{name}_frames", "depthwise", "bias"), f"{name}_norm")
+        return x + self._dense(F.gelu(self._dense(y, f"{name}_wide")), f"{name}_narrow")
+
+    def log_mel(self, powers):
+        """(batch, frames, bins) → (batch, frames, bands)."""
+        level = 0.5 * torch.log(powers @ self.bands + layers.MEL_FLOOR)
+        return (level + layers.MEL_OFFSET) / layers.MEL_SCALE
+
+    def forward(self, spectrum, conditioning):
+        """Spectrum as real and imaginary part, and (batch, frames, 4) → outputs by name, the same way."""
+        kind, (real, imag) = self.spec.generator, spectrum
+        power = real.square() + imag.square()
+        mel_in = self.log_mel(power)
+        gain = torch.exp((kind.compression - 1) / 2 * torch.log(power + TINY_POWER))
+        magnitude = torch.exp(kind.compression / 2 * torch.log(power + 1e-12))
+        seen = [mel_in, magnitude, real * gain, imag * gain]
+        if self.spec.conditioning.columns:
+            seen.append(conditioning @ self.columns)
+        x = self._norm(self._dense(torch.cat(seen, -1), "embed"), "embed_norm")
+        for i in range(kind.mel_blocks):
+            x = self._block(x, i)
+        outputs = {"mel": mel_in + self._dense(x, "mel_change")}
+        for name in ("pitch", "residual"):
+            if getattr(self.spec.auxiliary, name):
+                outputs[name] = self._dense(x, f"{name}_head")
+        x = x + self._dense(outputs["mel"], "mel_embed")
+        for i in range(kind.mel_blocks, kind.mel_blocks + kind.spectrum_blocks):
+            x = self._block(x, i)
+        x = self._norm(x, "last_norm")
+        m_real, m_imag = self._dense(x, "mask").chunk(2, -1)
+        p_real, p_imag = self._dense(x, "phase").chunk(2, -1)
+        envelope = outputs["mel"] @ self.spread * layers.MEL_SCALE - layers.MEL_OFFSET
+        risen = (outputs["mel"] - mel_in) @ self.spread * layers.MEL_SCALE
+        shaped = envelope + 6.0 * torch.tanh(self._dense(x, "level") / 6.0)
+        shaped = shaped - F.softplus(layers.PRESENT - risen)
+        gain = torch.exp(shaped.clamp(max=layers.LOUDEST)) * torch.rsqrt(
+            p_real.square() + p_imag.square() + layers.PHASE_TINY
+        )
+        outputs["real"] = real + real * m_real - imag * m_imag + gain * p_real
+        outputs["imag"] = imag + real * m_imag + imag * m_real + gain * p_imag
+        return outputs
+
+
+class Loss:
+    """(degraded, target, conditioning, pitch) → the weighted loss of reconstruction, and its terms."""
+
+    def __init__(self, spec: EnhancerSpec, generator: Generator):
+        self.spec, self.generator = spec, generator
+        self.transform = Transform(spec.stft.n_fft, spec.stft.hop_length, spec.stft.window)
+        self.resolutions = [Transform(n, hop) for n, hop in spec.loss.stft_resolutions]
+        self.weights = {name: getattr(spec.loss, name) for name in RECONSTRUCTION_TERMS}
+        self.weights |= {"pitch": spec.auxiliary.pitch, "residual": spec.auxiliary.residual}
+
+    def _stft_distance(self, target, audio):
+        floor, terms = 10 ** (self.spec.loss.floor_db / 10), []
+        for transform in self.resolutions:
+            powers = [real.square() + imag.square() for real, imag in map(transform.stft, (target, audio))]
+            first, second = ((part + TINY_POWER).sqrt() for part in powers)
+            difference = ((first - second).square().sum((1, 2)) + TINY_POWER).sqrt()
+            convergence = difference / (first.square().sum((1, 2)) + 1e-6).sqrt()
+            first, second = (0.5 * torch.log(part + floor) for part in powers)
+            terms.append(convergence + (first - second).abs().mean((1, 2)))
+        return sum(terms) / len(terms)
+
+    def _compressed(self, reference, estimate):
+        exponent, magnitudes, parts = self.spec.loss.compression, [], []
+        for real, imag in (reference, estimate):
+            squared = real.square() + imag.square() + TINY_POWER
+            gain = torch.exp((exponent - 1) / 2 * torch.log(squared))
+            magnitudes.append(gain * squared.sqrt())
+            parts.append((real * gain, imag * gain))
+        distance = sum((a - b).square() for a, b in zip(*parts, strict=True))
+        return (magnitudes[0] - magnitudes[1]).square().mean((1, 2)), distance.mean((1, 2))
+
+    @staticmethod
+    def _phase(reference, estimate, exponent: float = 0.3):
+        def unit(real, imag):
+            gain = torch.rsqrt(real.square() + imag.square() + _UNIT_TINY)
+            return real * gain, imag * gain
+
+        def turned(first, second):
+            (a, b), (c, d) = first, second
+            return a * c + b * d, b * c - a * d
+
+        def wrapped_mean(turn, weight):
+            real, imag = turn
+            weight = weight * (real.square() + imag.square()).sqrt().detach()
+            angle = torch.atan2(imag, real + 1e-12).abs()
+            return (weight * angle).sum((1, 2)) / (weight.sum((1, 2)) + 1e-6)
+
+        turn = turned(unit(*estimate), unit(*reference))
+        squared = reference[0].square() + reference[1].square() + TINY_POWER
+        weight = torch.exp(exponent / 2 * torch.log(squared))
+        over_bins = turned([part[:, :, 1:] for part in turn], [part[:, :, :-1] for part in turn])
+        over_time = turned([part[:, 1:] for part in turn], [part[:, :-1] for part in turn])
+        return (
+            wrapped_mean(turn, weight)
+            + wrapped_mean(over_bins, (weight[:, :, 1:] * weight[:, :, :-1]).sqrt())
+            + wrapped_mean(over_time, (weight[:, 1:] * weight[:, :-1]).sqrt())
+        )
+
+    def __call__(self, degraded, target, conditioning, pitch):
+        transform, weights, log_mel = self.transform, self.weights, self.generator.log_mel
+        outputs = self.generator(transform.stft(degraded), conditioning)
+        audio = transform.istft(outputs["real"], outputs["imag"], target.shape[1])
+        gain = 0.1 * torch.rsqrt(target.square().mean(-1, keepdim=True) + RMS_FLOOR**2)
+        scale = gain[:, :, None]
+        reference, again = transform.stft(target), transform.stft(audio)
+        wanted = log_mel(reference[0].square() + reference[1].square())
+        found = {
+            "mel": (wanted - outputs["mel"]).abs().mean((1, 2)),
+            "output_mel": (wanted - log_mel(again[0].square() + again[1].square())).abs().mean((1, 2)),
+            "stft": self._stft_distance(target * gain, audio * gain),
+            "waveform": ((target - audio).abs() * gain).mean(-1),
+        }
+        reference, again = ([part * scale for part in parts] for parts in (reference, again))
+        found["magnitude"], found["complex"] = self._compressed(reference, again)
+        found["phase"] = self._phase(reference, (outputs["real"] * scale, outputs["imag"] * scale))
+        if weights["pitch"]:
+            voicing, estimate = pitch[..., 1], outputs["pitch"]
+            octaves = (pitch[..., 0] / 4.0 - estimate[..., 0]).abs()
+            error = (voicing * octaves).sum(1) / (voicing.sum(1) + 1.0)
+            logit = estimate[..., 1]
+            found["pitch"] = error + (F.softplus(logit) - voicing * logit).mean(1)
+        if weights["residual"]:
+            real, imag = transform.stft(degraded - target)
+            wrong = log_mel(real.square() + imag.square())
+            found["residual"] = (wrong - outputs["residual"]).abs().mean((1, 2))
+        terms = {name: value.mean() for name, value in found.items() if weights[name]}
+        loss: Any = sum(weights[name] * value for name, value in terms.items())
+        return loss, terms
