@@ -136,15 +136,15 @@ def decoded(path: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
         with av.open(str(path), format=container, metadata_errors="ignore") as file:
             stream = file.streams.audio[0]
             rate = min(stream.rate, HIGHEST_RATE)
-            if seconds is not None and (file.duration or 0) > seconds * 1e6:
-                file.seek(round((file.duration - seconds * 1e6) / 2))
+            if seconds is not None and (spare_us := (file.duration or 0) - seconds * 1e6) > 0:
+                file.seek(round(spare_us / 2))
             resampler = av.AudioResampler("flt", "mono", rate)
             for frame in file.decode(stream):
                 blocks += [part.to_ndarray()[0] for part in resampler.resample(frame)]
                 if seconds is not None and sum(map(len, blocks)) >= seconds * rate:
                     break
             blocks += [part.to_ndarray()[0] for part in resampler.resample(None)]
-    except (av.FFmpegError, IndexError):
+    except (av.error.FFmpegError, IndexError):
         return np.zeros(0, np.float32), rate
     return np.concatenate(blocks)[: None if seconds is None else round(seconds * rate)], rate
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-# pyright: reportMissingImports=false, reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportMissingImports=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportPrivateImportUsage=false
 """Train an enhancer's generator by reconstruction, almost three times faster on a CPU with AMX (Linux).
 
     pip install torch

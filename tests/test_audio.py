@@ -1,10 +1,13 @@
 """Files of every kind, whole, damaged and hostile; blocks, atomic writes, and resampling."""
 
+import contextlib
 import errno
 import os
 import resource
 import struct
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -452,3 +455,35 @@ def test_resampling_has_no_delay(from_rate, to_rate):
     assert got.shape == expected.shape
     middle = slice(to_rate // 10, -to_rate // 10)
     assert np.abs(got[middle] - expected[middle]).max() < 1e-4
+
+
+def test_a_damaged_mp3_is_one_line_and_nobody_elses_line_is_lost(tmp_path: Path, capfd: Any) -> None:
+    rng = np.random.default_rng(3)
+    path = tmp_path / "damaged.mp3"
+    sf.write(path, 0.2 * rng.standard_normal(4 * 44100), 44100)
+    data = bytearray(path.read_bytes())
+    for place in rng.integers(2000, len(data), 400):
+        data[place] = rng.integers(256)
+    path.write_bytes(data)
+    done = threading.Event()
+
+    def others() -> None:
+        count = 0
+        while not done.wait(0.0005):
+            os.write(2, b"other %d\n" % count)
+            count += 1
+        os.write(2, b"last %d\n" % count)
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    try:
+        for _ in range(5):
+            with contextlib.suppress(AudioFileError):
+                audio.read_audio(path)
+    finally:
+        done.set()
+        thread.join()
+    lines = capfd.readouterr().err.splitlines()
+    (count,) = (int(line.removeprefix("last ")) for line in lines if line.startswith("last "))
+    assert sorted(lines) == sorted([f"other {number}" for number in range(count)] + [f"last {count}"])
+    assert count > 10

@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import soundfile as sf
 
 from ..errors import AudioFileError
 from . import probe
+from .chatter import decoder_kept_quiet
 
 AUDIO_SUFFIXES = (
     ".wav",
@@ -95,8 +96,16 @@ class _SequentialFile(sf.SoundFile):
     length the seek fails at the end.
     """
 
+    def __init__(self, file: Any) -> None:
+        with decoder_kept_quiet() if os.fsencode(file).lower().endswith(b".mp3") else nullcontext():
+            super().__init__(file)
+
     def seekable(self) -> bool:
         return False
+
+    def read(self, *args: Any, **keywords: Any) -> Any:
+        with decoder_kept_quiet() if self.format == "MP3" else nullcontext():
+            return super().read(*args, **keywords)
 
 
 def can_seek(file: sf.SoundFile) -> bool:

@@ -169,7 +169,7 @@ class Loss:
             gain = torch.exp((exponent - 1) / 2 * torch.log(squared))
             magnitudes.append(gain * squared.sqrt())
             parts.append((real * gain, imag * gain))
-        distance = sum((a - b).square() for a, b in zip(*parts, strict=True))
+        distance: Any = sum((a - b).square() for a, b in zip(*parts, strict=True))
         return (magnitudes[0] - magnitudes[1]).square().mean((1, 2)), distance.mean((1, 2))
 
     @staticmethod
