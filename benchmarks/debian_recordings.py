@@ -129,6 +129,7 @@ def unpacked(package: str, folder: Path) -> tuple[Path, str]:
 def decoded(path: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
     """Mono samples, of the middle if `seconds` is given, and their rate; empty if it can't be decoded."""
     import av
+    from av.error import FFmpegError
 
     blocks, rate = [np.zeros(0, np.float32)], 16000
     try:
@@ -144,7 +145,7 @@ def decoded(path: Path, seconds: float | None = None) -> tuple[np.ndarray, int]:
                 if seconds is not None and sum(map(len, blocks)) >= seconds * rate:
                     break
             blocks += [part.to_ndarray()[0] for part in resampler.resample(None)]
-    except (av.error.FFmpegError, IndexError):
+    except (FFmpegError, IndexError):
         return np.zeros(0, np.float32), rate
     return np.concatenate(blocks)[: None if seconds is None else round(seconds * rate)], rate
 
