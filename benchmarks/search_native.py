@@ -20,6 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 def main() -> None:
+    from native_training.commands import add_folders
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,10 +32,7 @@ def main() -> None:
     parser.add_argument("--algorithm", choices=("random", "bayesian", "hyperband"), default="hyperband")
     parser.add_argument("--trials", type=int, default=20, help="those of hyperband follow from the epochs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path)
-    for kind in ("clean", "noise", "rir", "valid-clean", "valid-noise"):
-        needed = kind in ("clean", "noise")
-        parser.add_argument(f"--{kind}", type=Path, action="append", default=[], required=needed)
+    add_folders(parser)
     options = parser.parse_args()
 
     from audenoise.errors import AudenoiseError
@@ -45,9 +44,9 @@ def main() -> None:
 
 
 def search(options: argparse.Namespace) -> None:
+    from native_training.commands import folders_of
     from native_training.trials import work
 
-    from audenoise.corpus import TrainingFolders
     from audenoise.searches.goals import Budget, Objective, parse_amount
     from audenoise.searches.report import in_words
     from audenoise.spaces import load_space
@@ -56,10 +55,6 @@ def search(options: argparse.Namespace) -> None:
     from audenoise.tuning.settings import SearchSettings
     from audenoise.tuning.trials import run_trial
 
-    folders = {
-        name: tuple(getattr(options, name))
-        for name in ("clean", "noise", "rir", "valid_clean", "valid_noise")
-    }
     settings = SearchSettings(
         space=load_space(options.space),
         objective=Objective.parse(options.objective or ["si_sdr"]),
@@ -68,7 +63,7 @@ def search(options: argparse.Namespace) -> None:
         trials=options.trials,
         seed=options.seed,
     )
-    data = SearchData(TrainingFolders(**folders), None, options.cache or options.out / "cache", workers=1)
+    data = SearchData(folders_of(options), None, options.cache or options.out / "cache", workers=1)
     found = run_search(settings, data, options.out, run=partial(run_trial, work=work))
     if found is not None:
         print(in_words(found))

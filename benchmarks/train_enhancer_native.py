@@ -134,10 +134,10 @@ class Step:
 def train(options: argparse.Namespace) -> None:
     import keras
     import torch
+    from native_training.commands import folders_of, log_of
     from native_training.enhancer import Generator, Loss
     from native_training.fitting import STATE, mean_of, weights_of
 
-    from audenoise.corpus import TrainingFolders
     from audenoise.enhancer_pairs import make_pairs
     from audenoise.enhancing.judging import Judge
     from audenoise.enhancing.runs import BEST_FILE, start_from
@@ -151,19 +151,7 @@ def train(options: argparse.Namespace) -> None:
     schedule: Any = make_optimizer(
         spec.model_copy(update={"training": recipe}), recipe.learning_rate, average=False
     )._learning_rate
-    folders = TrainingFolders(
-        **{
-            name: tuple(getattr(options, name))
-            for name in ("clean", "noise", "rir", "valid_clean", "valid_noise")
-        }
-    )
-    with held(run), contextlib.ExitStack() as stack:
-        log = stack.enter_context((run / "log.txt").open("a", buffering=1))
-
-        def say(line: str) -> None:
-            print(time.strftime("%H:%M:%S"), line, flush=True)
-            print(time.strftime("%H:%M:%S"), line, file=log)
-
+    with held(run), log_of(run) as say, contextlib.ExitStack() as stack:
         keras.utils.set_random_seed(recipe.seed)
         game = Game(spec)
         if options.source:
@@ -178,7 +166,7 @@ def train(options: argparse.Namespace) -> None:
             done, seconds = kept["step"], kept["seconds"]
             say(f"going on at step {done}")
         pairs = make_pairs(
-            spec, folders, cache=options.cache or run / "cache", denoiser=options.denoiser, jobs=1
+            spec, folders_of(options), cache=options.cache or run / "cache", denoiser=options.denoiser, jobs=1
         )
         say(f"{pairs.train.speech.seconds / 60:.1f} min of full-band speech, {len(pairs.skipped)} left out")
         judge = Judge(spec, pairs.validation.batch(0, recipe.validation_pairs), say)
@@ -221,6 +209,8 @@ def train(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    from native_training.commands import add_folders
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -235,9 +225,7 @@ def main() -> None:
     command.add_argument("--steps", type=int, required=True)
     command.add_argument("--denoiser", default="standard", help="what a share of the inputs goes through")
     command.add_argument("--workers", type=int, default=1)
-    command.add_argument("--cache", type=Path)
-    for kind in ("clean", "noise", "rir", "valid-clean", "valid-noise"):
-        command.add_argument(f"--{kind}", type=Path, action="append", default=[], required=kind == "clean")
+    add_folders(command, needed=("clean",))
     options = parser.parse_args()
 
     import torch

@@ -115,10 +115,11 @@ def _median_s(work: Callable[[], object]) -> float:
 
 def train(options: argparse.Namespace) -> None:
     import keras
+    from native_training.commands import folders_of, log_of
     from native_training.fitting import fit
 
     from audenoise.architectures import build_network
-    from audenoise.corpus import TrainingFolders, make_mixers
+    from audenoise.corpus import make_mixers
     from audenoise.growing import start_grown
     from audenoise.mixtures import MixtureStream
     from audenoise.model_folders import WEIGHTS_FILE
@@ -130,19 +131,7 @@ def train(options: argparse.Namespace) -> None:
         spec = override_training(spec, {"seed": options.seed})
     recipe, run = spec.training, options.out
     steps = options.steps or recipe.epochs * recipe.steps_per_epoch
-    folders = TrainingFolders(
-        **{
-            name: tuple(getattr(options, name))
-            for name in ("clean", "noise", "rir", "valid_clean", "valid_noise")
-        }
-    )
-    with held(run), contextlib.ExitStack() as stack:
-        log = stack.enter_context((run / "log.txt").open("a", buffering=1))
-
-        def say(line: str) -> None:
-            print(time.strftime("%H:%M:%S"), line, flush=True)
-            print(time.strftime("%H:%M:%S"), line, file=log)
-
+    with held(run), log_of(run) as say, contextlib.ExitStack() as stack:
         keras.utils.set_random_seed(recipe.seed)
         model = build_network(spec)
         if options.from_run:
@@ -152,7 +141,7 @@ def train(options: argparse.Namespace) -> None:
                 start_grown(model, source, spec=spec, report=say)
             else:
                 load_weights(model, source)
-        mixers = make_mixers(spec, folders, cache=options.cache or run / "cache")
+        mixers = make_mixers(spec, folders_of(options), cache=options.cache or run / "cache")
 
         def batches(first: int) -> MixtureStream:
             stream = MixtureStream(
@@ -167,6 +156,8 @@ def train(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    from native_training.commands import add_folders
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -183,10 +174,7 @@ def main() -> None:
     command.add_argument("--steps", type=int, help="default: epochs × steps_per_epoch of the spec")
     command.add_argument("--seed", type=int)
     command.add_argument("--workers", type=int, default=1)
-    command.add_argument("--cache", type=Path)
-    for kind in ("clean", "noise", "rir", "valid-clean", "valid-noise"):
-        needed = kind in ("clean", "noise")
-        command.add_argument(f"--{kind}", type=Path, action="append", default=[], required=needed)
+    add_folders(command)
     options = parser.parse_args()
 
     import torch
