@@ -16,10 +16,11 @@ from audenoise.audio import AudioReader, AudioWriter, audio_info, output_format,
 from audenoise.denoiser import Denoiser
 from audenoise.errors import AudenoiseError, AudioFileError, SignalError
 from audenoise.file_plan import FilePair
-from audenoise.stream import work_samples
+from audenoise.stream import headroom, work_samples
 
 _DISK_FULL_BYTES = 1 << 20
 _WORTH_A_START_S = 120.0
+_PEAK_BLOCK = 65_536
 """Audio that takes one process about as long as another one takes to start and load the model, twice over."""
 
 
@@ -116,6 +117,7 @@ def denoise_file(
     source, target, gain = Path(source), Path(target), gain_factor(gain_db)
     with AudioReader(source) as reader:
         info = reader.info
+        scale = headroom(_peak(reader))
         stream = denoiser.stream(
             info.sample_rate,
             info.channels,
@@ -139,13 +141,20 @@ def denoise_file(
         ) as writer:
             try:
                 for block in reader.blocks(work_samples(info.sample_rate, info.channels)):
-                    writer.write(gain * stream.process(block))
+                    writer.write(gain / scale * stream.process(scale * block))
                     if on_progress is not None:
                         on_progress(len(block) / info.sample_rate)
-                writer.write(gain * stream.flush())
+                writer.write(gain / scale * stream.flush())
             except SignalError as error:
                 raise AudioFileError(f"{source}: {error}") from error
     return clipped_in(writer)
+
+
+def _peak(reader: AudioReader) -> float:
+    """The largest sample of a floating-point file, which may be beyond full scale; 1.0 for all others."""
+    if reader.info.subtype not in ("FLOAT", "DOUBLE"):
+        return 1.0
+    return max(float(np.abs(block).max()) for block in reader.blocks(_PEAK_BLOCK))
 
 
 def make_folder(folder: Path) -> None:
@@ -377,7 +386,11 @@ def _denoise_pair(
 ) -> Outcome:
     """As `outcome_of`."""
 
+    picture = pair.target.with_name(pair.target.name + ".png") if settings.plot else None
+
     def work() -> Clipped | None:
+        if picture is not None and picture.exists() and not settings.overwrite:
+            raise AudioFileError(f"{picture}: exists already; move it, or replace it with --overwrite")
         clipped = denoise_file(
             denoiser,
             pair.source,
@@ -388,19 +401,13 @@ def _denoise_pair(
             overwrite=settings.overwrite,
             on_progress=on_progress,
         )
-        if settings.plot:
-            _plot(pair, overwrite=settings.overwrite)
+        if picture is not None:
+            from audenoise.plotting import save_before_after
+
+            save_before_after(pair.source, pair.target, picture)
         return clipped
 
     return outcome_of(pair, work)
-
-
-def _plot(pair: FilePair, *, overwrite: bool) -> None:
-    from audenoise.plotting import save_before_after
-
-    picture = pair.target.with_name(pair.target.name + ".png")
-    if overwrite or not picture.exists():
-        save_before_after(pair.source, pair.target, picture)
 
 
 def _is_full(folder: Path) -> bool:

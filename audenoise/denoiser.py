@@ -9,7 +9,7 @@ from audenoise.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from audenoise.errors import ModelError, SignalError
 from audenoise.network import Network
 from audenoise.presets import METADATA_FILE, Preset, load_preset
-from audenoise.stream import DenoiserStream, check_layout, is_number, work_samples
+from audenoise.stream import DenoiserStream, check_layout, headroom, is_number, work_samples
 
 
 class Denoiser:
@@ -77,7 +77,9 @@ class Denoiser:
         ----------
         audio : np.ndarray
             (samples,) or (samples, channels), at least one sample. Floating point with full scale 1.0, or
-            int16 or int32, which are divided by 2^15 or 2^31 first. Channels are denoised independently.
+            int16 or int32, which are divided by 2^15 or 2^31 first. Floating-point audio beyond full scale,
+            16-bit numbers as floats say, is scaled to it on the way to the network, and back. Channels are
+            denoised independently.
         sample_rate : int
             In Hz.
         strength : float, optional
@@ -115,12 +117,15 @@ class Denoiser:
         stream.expect(len(audio))
         result = np.empty(audio.shape, np.float32)
         done, step = 0, work_samples(sample_rate, channels)
+        floating = np.issubdtype(audio.dtype, np.floating)
+        scale = headroom(float(max(audio.max(), -audio.min()))) if floating else np.float32(1.0)
         for start in range(0, len(audio), step):
-            ready = stream.process(audio[start : start + step])
+            block = audio[start : start + step]
+            ready = stream.process(block if scale == 1.0 else block * scale)
             result[done : done + len(ready)] = ready
             done += len(ready)
         result[done:] = stream.flush()
-        return result
+        return result if scale == 1.0 else result / scale
 
     def stream(
         self,

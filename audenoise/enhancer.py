@@ -30,6 +30,13 @@ from audenoise.stream import check_layout, is_number
 DEFAULT_ENHANCER = "enhancer"
 PIECE_S = 5.0
 """Audio per run of the network: longer pieces repeat less of their surroundings and take more memory."""
+QUIET_DB, SPOKEN_DB = -75.0, -60.0
+ROOM_DB = 30.0
+"""What is added to a frame may be this much louder than the frame from `SPOKEN_DB` on, as an *s* on the
+telephone asks for, and no louder than it up to `QUIET_DB`: no hiss in pauses."""
+HUSH_DB = -80.0
+"""Up to here anything may be added: the noise of a quiet room, which a recording's upper band has too."""
+_NEARBY_FRAMES = 4
 _SCALES = {np.dtype(np.int16): 2.0**-15, np.dtype(np.int32): 2.0**-31}
 
 
@@ -54,6 +61,31 @@ def frame_features(audio: AudioVector, sample_rate: int, *, hop_length: int, win
         hop_length=hop_length,
         n_frames=frame_count(audio.size, hop_length=hop_length, win_length=win_length),
     )
+
+
+def restrained(heard: np.ndarray, enhanced: np.ndarray, power_scale: float) -> np.ndarray:
+    """Turn down what was added to frames in which there is little to add to.
+
+    A network that learnt from recordings gives a recording's noise floor to everything, to digital silence
+    with dither on it too.
+
+    Parameters
+    ----------
+    heard, enhanced : ndarray, complex, shape (channels, frames, bins)
+        Input and output of the network.
+    power_scale : float
+        Times the sum of a frame's |X|², it is the mean square of the signal.
+    """
+    from scipy.ndimage import maximum_filter1d
+
+    added = enhanced - heard
+    level, change = (
+        10.0 * np.log10(power_scale * np.square(np.abs(part)).sum(axis=2) + 1e-20) for part in (heard, added)
+    )
+    level = maximum_filter1d(level, 2 * _NEARBY_FRAMES + 1, axis=1)
+    most = np.maximum(level + np.interp(level, [QUIET_DB, SPOKEN_DB], [0.0, ROOM_DB]), HUSH_DB)
+    gain = 10.0 ** (np.minimum(0.0, most - change) / 20.0)
+    return heard + gain[..., None].astype(np.float32) * added
 
 
 class Enhancer:
@@ -117,7 +149,9 @@ class Enhancer:
             "win_length": sizes.win_length,
             "window": sizes.window,
         }
-        self._window_sum = np.float32(make_window(sizes.window, sizes.win_length).sum())
+        window = make_window(sizes.window, sizes.win_length)
+        self._window_sum = np.float32(window.sum())
+        self._power_scale = float(2.0 * window.sum() ** 2 / (sizes.n_fft * np.square(window).sum()))
         reach = preset.context_left * sizes.hop_length + sizes.win_length
         reach += max(sizes.win_length, round(CONTEXT_S * preset.sample_rate))
         self.context_samples = -(-reach // sizes.hop_length) * sizes.hop_length
@@ -238,7 +272,7 @@ class Enhancer:
             enhanced = np.ascontiguousarray(self._session.run(["enhanced"], shown)[0])
         except Exception as error:
             raise ModelError(f"{self._where} failed to run ({_first_line(error)})") from error
-        result = enhanced.view(np.complex64)[..., 0] * self._window_sum
+        result = restrained(scaled, enhanced.view(np.complex64)[..., 0], self._power_scale) * self._window_sum
         result[~scaled.any(axis=2)] = 0.0  # silence stays silent
         return istft(result.swapaxes(1, 2), n_samples=len(audio), **self._analysis).T
 

@@ -166,7 +166,11 @@ def find_preset(name_or_path: str | os.PathLike[str] | None = None) -> Path:
         if (bundled / METADATA_FILE).is_file():
             return bundled
         if not Path(wanted).is_dir():
-            known = ", ".join(list_presets()) or "none"
+            denoisers = bundled_denoisers()
+            others = [name for name in list_presets() if name not in denoisers]
+            known = ", ".join(denoisers) or "none"
+            if others:
+                known += f"; for enhance: {', '.join(others)}"
             raise ModelError(
                 f"no model called {wanted!r}; bundled models: {known}; or give the path to a folder"
             )

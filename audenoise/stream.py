@@ -47,6 +47,11 @@ def work_samples(sample_rate: int, channels: int) -> int:
     return max(1, round(max(BLOCK_SECONDS, _WORK_SECONDS * 2 / max(2, channels)) * sample_rate))
 
 
+def headroom(peak: float) -> np.float32:
+    """The factor that brings audio beyond full scale back to it: networks know no levels far above 1.0."""
+    return np.float32(1.0 / peak if peak > 1.0 else 1.0)
+
+
 class _Block(NamedTuple):
     """Frames on their way through the network.
 

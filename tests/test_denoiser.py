@@ -304,3 +304,14 @@ def test_a_graph_that_is_no_denoiser_is_refused(tmp_path: Path) -> None:
     }
     with pytest.raises(ModelError, match=r"odd.*metadata.json: stft: .*kaiser"):
         Denoiser(model_folders.write_metadata(odd.folder, window))
+
+
+def test_audio_beyond_full_scale_is_denoised_like_audio_within() -> None:
+    denoiser = Denoiser.from_preset("small", threads=1)
+    audio = noise(16000, 2)
+    loudest = np.abs(audio).max()
+    expected = denoiser.denoise(audio / loudest, 16000)
+    for gain in (30.0, 32768.0):  # the latter: 16-bit numbers as floats
+        found = denoiser.denoise((gain * audio).astype(np.float64), 16000)
+        assert np.abs(found / (gain * loudest) - expected).max() < 1e-5
+    assert np.abs(expected).max() < 0.5 * np.abs(audio / loudest).max()  # noise is turned down at all

@@ -16,7 +16,7 @@ from recordings import hiss, voice
 from audenoise.architectures.enhancer import build_generator
 from audenoise.audio import read_audio, resample
 from audenoise.cli import main
-from audenoise.enhancer import Enhancer, frame_features
+from audenoise.enhancer import HUSH_DB, Enhancer, frame_features, restrained
 from audenoise.enhancer_batch import EnhanceSettings, enhance_file, load_tools
 from audenoise.enhancing.publishing import publish_enhancer
 from audenoise.enhancing.runs import prepare_enhancer_run
@@ -234,3 +234,29 @@ def test_a_recording_is_denoised_first_and_comes_out_at_the_rate_that_is_asked_f
     assert main([*command, "--model", str(tmp_path / "half"), "--overwrite"]) == 1
     assert "is no enhancer's" in capsys.readouterr().err
     assert json.loads((published[0] / "metadata.json").read_text())["data"] == ["made up"]
+
+
+def test_little_is_added_to_frames_in_which_there_is_little() -> None:
+    rng = np.random.default_rng(4)
+
+    def frames(level_db: float) -> np.ndarray:
+        parts = rng.standard_normal((2, 1, 40, 33))
+        spectrum = parts[0] + 1j * parts[1]
+        return (spectrum * 10 ** (level_db / 20) / np.sqrt(np.square(np.abs(spectrum)).sum(2).mean())).astype(
+            np.complex64
+        )
+
+    def level_db(spectrum: np.ndarray) -> float:
+        return 10 * np.log10(np.square(np.abs(spectrum)).sum(2).mean())
+
+    added = frames(-50)
+    assert level_db(restrained(frames(-95), frames(-95) + added, 1.0)) == pytest.approx(HUSH_DB, abs=0.5)
+    silent, spoken = frames(-73), frames(-40)
+    quiet = level_db(restrained(silent, silent + added, 1.0) - silent)
+    assert -73 < quiet < -62
+    np.testing.assert_allclose(restrained(spoken, spoken + added, 1.0), spoken + added, atol=1e-7)
+    # A loud frame lets its neighbours be.
+    spoken[:, :20] = silent[:, :20]
+    found = restrained(spoken, spoken + added, 1.0) - spoken
+    np.testing.assert_allclose(found[:, 17:], added[:, 17:], atol=1e-6)
+    assert level_db(found[:, :15]) < -62

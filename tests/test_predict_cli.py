@@ -400,6 +400,32 @@ def test_plot_writes_a_picture_beside_the_result(predict: Callable[..., int], tm
     assert left_in(tmp_path) == ["in.wav", "out.wav", "out.wav.png"]
 
 
+def test_a_picture_of_another_result_is_neither_kept_silently_nor_lost(
+    predict: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("audenoise.plotting")
+    sf.write("in.wav", noise(16000), 16000)
+    (tmp_path / "out.wav.png").write_bytes(b"mine")
+    assert predict("in.wav", "-o", "out.wav", "--plot") == 1
+    assert "out.wav.png: exists already; move it, or replace it with --overwrite" in capsys.readouterr().err
+    assert left_in(tmp_path) == ["in.wav", "out.wav.png"]
+    assert (tmp_path / "out.wav.png").read_bytes() == b"mine"
+    assert predict("in.wav", "-o", "out.wav", "--plot", "--overwrite") == 0
+    assert (tmp_path / "out.wav.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_float_file_beyond_full_scale_is_denoised_as_its_array_is(
+    predict: Callable[..., int],
+) -> None:
+    audio = (32768 * noise(70_001, 2)).astype(np.float32)
+    sf.write("in.wav", audio, 16000, subtype="FLOAT")
+    assert predict("in.wav", "-o", "out.wav", "--model", "small") == 0
+    expected = Denoiser.from_preset("small").denoise(audio, 16000)
+    found, _ = sf.read("out.wav", dtype="float32")
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(audio).max()
+    assert np.abs(expected).std() < 0.5 * audio.std()
+
+
 def test_the_file_path_and_the_array_path_agree(predict: Callable[..., int], half: str) -> None:
     audio = noise(150_001, 2).astype(np.float32)
     sf.write("in.wav", audio, 44100, subtype="FLOAT")
