@@ -153,7 +153,8 @@ class NoiseDrawer:
             self.problems.append(Skipped(source.path, reason))
         raise DataError(
             f"none of the {len(self.noises)} noises can be used; the first: "
-            f"{self.problems[0].path}: {self.problems[0].reason}"
+            f"{self.problems[0].path}: {self.problems[0].reason}. Training and test side have noises of "
+            "their own: if there are usable ones, take this one out, or choose another --seed"
         )
 
     def _cut_noise(self, rng: np.random.Generator, number: int, n_samples: int) -> tuple[AudioVector, int]:
