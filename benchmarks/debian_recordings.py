@@ -76,7 +76,7 @@ SPEECH = (
     Source("klettres-data", "klettres/", r"klettres/[^/]+", "GPL-2+, KLettres authors"),
     Source("ktuberling-data", "sounds/", r"sounds/[^/]+", "GPL-2+, KTuberling authors"),
     Source("gcin-voice", "", r"\d\.ogg", "GPL-3 or LGPL-3, Edward Der-Hua Liu; CC BY 3, ChionMeilin"),
-    Source("hedgewars-data", "Sounds/voices/(?!Robot|Singer)", r"voices/[^/]+", "GPL-2, Hedgewars authors"),
+    Source("hedgewars-data", "Sounds/voices/(?!Robot|Singer)", r"voices/[^/]+", "GFDL 1.3, Andrey Korotaev"),
     Source("0ad-data", "audio/voice/", r"voice/[^/]+", "CC BY-SA 3.0, Wildfire Games"),
 )
 NOISE = (
