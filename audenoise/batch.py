@@ -138,6 +138,7 @@ def denoise_file(
             subtype=kind[1],
             n_samples=info.n_samples,
             overwrite=overwrite,
+            tags=info.tags,
         ) as writer:
             try:
                 for block in reader.blocks(work_samples(info.sample_rate, info.channels)):

@@ -152,6 +152,7 @@ def enhance_file(
             subtype=subtype,
             n_samples=expected,
             overwrite=settings.overwrite,
+            tags=info.tags,
         ) as writer:
             try:
                 for block in reader.blocks(work_samples(info.sample_rate, info.channels)):

@@ -533,3 +533,22 @@ def test_adpcm_recordings_come_back_as_pcm(tmp_path: Path, monkeypatch, half: st
     assert main(["predict", "in.wav", "-o", "out.wav", "--model", half]) == 0
     assert sf.info("out.wav").subtype == "PCM_16"
     assert sf.info("out.wav").frames == sf.info("in.wav").frames
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "opus", "mp3", "aiff"])
+def test_tags_of_a_recording_stay_with_it(predict: Callable[..., int], half: str, suffix: str) -> None:
+    tags = {"title": "Tür und Tor", "artist": "someone", "comment": "first take", "date": "2024"}
+    source, target = f"in.{suffix}", f"out.{suffix}"
+    kind = {"format": "OGG", "subtype": "OPUS"} if suffix == "opus" else {}
+    with sf.SoundFile(source, "w", 48000, 1, **kind) as file:
+        for name, text in tags.items():
+            setattr(file, name, text)
+        file.write(noise(48000))
+    with sf.SoundFile(source) as file:
+        kept = {name: text for name, text in file.copy_metadata().items() if name != "software"}
+    assert kept.keys() >= {"title", "artist"}
+    assert predict(source, "-o", target, "--model", half) == 0
+    with sf.SoundFile(target) as file:
+        found = file.copy_metadata()
+        assert file.frames == sf.info(source).frames
+    assert {name: found.get(name) for name in kept} == kept

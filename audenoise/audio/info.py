@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,8 @@ class AudioInfo:
         Samples per channel, at least 1.
     format, subtype : str
         Container and sample format in libsndfile's words, as in "WAV" and "PCM_16".
+    tags : dict of str to str
+        Title, artist, comment and so on, by libsndfile's names, as far as there are any.
     """
 
     sample_rate: int
@@ -75,6 +77,7 @@ class AudioInfo:
     n_samples: int
     format: str
     subtype: str
+    tags: dict[str, str] = field(default_factory=dict)
 
     @property
     def duration_s(self) -> float:
@@ -283,7 +286,9 @@ def _inspect(path: Path, file: sf.SoundFile) -> AudioInfo:
         n_samples = _count(path)
     if n_samples == 0:
         raise AudioFileError(f"{name}: holds no samples (zero length). Record or export it again.")
-    return AudioInfo(file.samplerate, file.channels, n_samples, file.format, file.subtype)
+    return AudioInfo(
+        file.samplerate, file.channels, n_samples, file.format, file.subtype, file.copy_metadata()
+    )
 
 
 def _count(path: Path) -> int:

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import stat
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -183,6 +184,8 @@ class AudioWriter:
         Expected length, so that a WAV that would pass 4 GiB is written as RF64.
     overwrite : bool
         Replace an existing file; without it, one is an error.
+    tags : mapping of str to str, optional
+        As in `AudioInfo`; what the container can't hold is left out, and so is the name of the software.
     irreplaceable : bool
         There is nothing to make the file from again, as with a recording from a microphone: until it is
         complete it is called ``NAME.unfinished-….SUFFIX``, so that what a killed process leaves can be found
@@ -219,9 +222,11 @@ class AudioWriter:
         subtype: str | None = None,
         n_samples: int | None = None,
         overwrite: bool = False,
+        tags: Mapping[str, str] | None = None,
         irreplaceable: bool = False,
     ) -> None:
         self.path = Path(path)
+        self._tags = {name: text for name, text in (tags or {}).items() if name != "software"}
         if format is None:
             format, default = output_format(self.path)
         else:
@@ -262,6 +267,9 @@ class AudioWriter:
                 format=self.format,
                 subtype=self.subtype,
             )
+            for name, text in self._tags.items():
+                with suppress(sf.SoundFileError):
+                    setattr(self._file, name, text)
         except BaseException as error:
             self._discard()
             raise self._translated(error) from error
