@@ -117,7 +117,7 @@ def denoise_file(
     source, target, gain = Path(source), Path(target), gain_factor(gain_db)
     with AudioReader(source) as reader:
         info = reader.info
-        scale = headroom(_peak(reader))
+        scale = headroom(peak_of(reader))
         stream = denoiser.stream(
             info.sample_rate,
             info.channels,
@@ -151,7 +151,7 @@ def denoise_file(
     return clipped_in(writer)
 
 
-def _peak(reader: AudioReader) -> float:
+def peak_of(reader: AudioReader) -> float:
     """The largest sample of a floating-point file, which may be beyond full scale; 1.0 for all others."""
     if reader.info.subtype not in ("FLOAT", "DOUBLE"):
         return 1.0

@@ -9,7 +9,7 @@ from audenoise.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from audenoise.errors import ModelError, SignalError
 from audenoise.network import Network
 from audenoise.presets import METADATA_FILE, Preset, load_preset
-from audenoise.stream import DenoiserStream, check_layout, headroom, is_number, work_samples
+from audenoise.stream import DenoiserStream, check_layout, headroom_of, is_number, work_samples
 
 
 class Denoiser:
@@ -117,8 +117,7 @@ class Denoiser:
         stream.expect(len(audio))
         result = np.empty(audio.shape, np.float32)
         done, step = 0, work_samples(sample_rate, channels)
-        floating = np.issubdtype(audio.dtype, np.floating)
-        scale = headroom(float(max(audio.max(), -audio.min()))) if floating else np.float32(1.0)
+        scale = headroom_of(audio)
         for start in range(0, len(audio), step):
             block = audio[start : start + step]
             ready = stream.process(block if scale == 1.0 else block * scale)

@@ -25,7 +25,7 @@ from audenoise.conditioning import CONTEXT_S, conditioning_features
 from audenoise.errors import ModelError, SignalError
 from audenoise.presets import GRAPH_FILE, METADATA_FILE, Preset, load_preset
 from audenoise.spectral import frame_count, istft, make_window, stft
-from audenoise.stream import check_layout, is_number
+from audenoise.stream import check_layout, headroom_of, is_number
 
 DEFAULT_ENHANCER = "enhancer"
 PIECE_S = 5.0
@@ -178,7 +178,8 @@ class Enhancer:
         ----------
         audio : np.ndarray
             (samples,) or (samples, channels), at least one sample. Floating point with full scale 1.0, or
-            int16 or int32. Channels are enhanced independently.
+            int16 or int32. What is beyond full scale is scaled to it on the way to the network, and back.
+            Channels are enhanced independently.
         sample_rate : int
             In Hz.
         amount : float, optional
@@ -207,9 +208,11 @@ class Enhancer:
             raise SignalError(f"audio must have at least one sample. Received: shape {audio.shape}")
         columns = audio[:, None] if audio.ndim == 1 else audio
         stream = self.stream(sample_rate, columns.shape[1], amount=amount, output_rate=output_rate)
-        step = max(1, round(self.threads * PIECE_S * sample_rate))
-        parts = [stream.process(columns[start : start + step]) for start in range(0, len(columns), step)]
+        step, scale = max(1, round(self.threads * PIECE_S * sample_rate)), headroom_of(columns)
+        blocks = (columns[start : start + step] for start in range(0, len(columns), step))
+        parts = [stream.process(block if scale == 1.0 else block * scale) for block in blocks]
         result = np.concatenate([*parts, stream.flush()])
+        result = result if scale == 1.0 else result / scale
         return result[:, 0] if audio.ndim == 1 else result
 
     def stream(

@@ -27,6 +27,7 @@ from audenoise.spectral import StreamingIstft, StreamingStft, make_window
 BLOCK_SECONDS = 3.0  # of audio per run of the network where latency doesn't matter; more leaves the cache
 _RECURRENT_BLOCK_SECONDS = 1.5  # as fast where nothing is run twice for its context, and parts better
 _WORK_SECONDS = 12.0  # of audio at a time for a whole recording, of one or two channels
+_HIGHEST_PEAK = 1e30
 _AHEAD = 2  # blocks that may be between a network's halves
 
 _INTEGER_SCALES = {np.dtype(np.int16): 2.0**-15, np.dtype(np.int32): 2.0**-31}
@@ -48,8 +49,18 @@ def work_samples(sample_rate: int, channels: int) -> int:
 
 
 def headroom(peak: float) -> np.float32:
-    """The factor that brings audio beyond full scale back to it: networks know no levels far above 1.0."""
-    return np.float32(1.0 / peak if peak > 1.0 else 1.0)
+    """The factor that brings audio beyond full scale back to it: networks know no levels far above 1.0.
+
+    1 for numbers that no recording has, which are refused further on.
+    """
+    return np.float32(1.0 / peak if 1.0 < peak < _HIGHEST_PEAK else 1.0)
+
+
+def headroom_of(audio: np.ndarray) -> np.float32:
+    """`headroom` of an array; integers are within full scale."""
+    if not np.issubdtype(audio.dtype, np.floating):
+        return np.float32(1.0)
+    return headroom(float(max(audio.max(), -audio.min())))
 
 
 class _Block(NamedTuple):

@@ -68,7 +68,10 @@ def test_the_model_folder_says_what_it_is(published) -> None:
     assert preset.metadata["keras_onnx_difference"] < 1e-4
 
 
-def test_the_graph_does_what_the_network_does(published, enhancer: Enhancer) -> None:
+def test_the_graph_does_what_the_network_does(
+    published, enhancer: Enhancer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audenoise.enhancer.restrained", lambda heard, enhanced, power_scale: enhanced)
     spec, audio = tiny(), voice(0.5, RATE, seed=0) + hiss(0.5, RATE, seed=1)  # nowhere silent
     transform = SpectralTransform.of(spec.stft, spec.sample_rate)
     features = frame_features(audio, RATE, hop_length=32, win_length=128)
@@ -260,3 +263,11 @@ def test_little_is_added_to_frames_in_which_there_is_little() -> None:
     found = restrained(spoken, spoken + added, 1.0) - spoken
     np.testing.assert_allclose(found[:, 17:], added[:, 17:], atol=1e-6)
     assert level_db(found[:, :15]) < -62
+
+
+def test_audio_beyond_full_scale_is_enhanced_like_audio_within(enhancer: Enhancer) -> None:
+    audio = np.random.default_rng(7).standard_normal((8000, 2)).astype(np.float32)
+    loudest = np.abs(audio).max()
+    expected = enhancer.enhance(audio / loudest, 16000)
+    found = enhancer.enhance(32768.0 * audio, 16000)
+    assert np.abs(found / (32768.0 * loudest) - expected).max() < 1e-4
