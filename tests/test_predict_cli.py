@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import model_folders
 import numpy as np
@@ -539,7 +540,7 @@ def test_adpcm_recordings_come_back_as_pcm(tmp_path: Path, monkeypatch, half: st
 def test_tags_of_a_recording_stay_with_it(predict: Callable[..., int], half: str, suffix: str) -> None:
     tags = {"title": "Tür und Tor", "artist": "someone", "comment": "first take", "date": "2024"}
     source, target = f"in.{suffix}", f"out.{suffix}"
-    kind = {"format": "OGG", "subtype": "OPUS"} if suffix == "opus" else {}
+    kind: dict[str, Any] = {"format": "OGG", "subtype": "OPUS"} if suffix == "opus" else {}
     with sf.SoundFile(source, "w", 48000, 1, **kind) as file:
         for name, text in tags.items():
             setattr(file, name, text)

@@ -208,28 +208,28 @@ class JobStore:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, job: Job) -> None:
+        problem: str | None = None
         try:
             with self._lock:
-                if job.cancelled.is_set():
-                    return
-                job.state = WORKING
-            self._work(job)
-            job.progress, job.state = 1.0, DONE
+                if not job.cancelled.is_set():
+                    job.state = WORKING
+            if job.state == WORKING:
+                self._work(job)
+                job.progress, job.state = 1.0, DONE
         except Cancelled:
             pass
         except AudenoiseError as error:
-            job.error, job.state = str(error), FAILED
+            problem = str(error)
         except (OSError, MemoryError) as error:
-            job.error = "The server has no room left for this recording. Try a shorter one, or try later."
-            job.state = FAILED
+            problem = "The server has no room left for this recording. Try a shorter one, or try later."
             self._report(error)
         except Exception as error:
-            job.error = "Something went wrong on the server, and the recording was not denoised."
-            job.state = FAILED
+            problem = "Something went wrong on the server, and the recording was not denoised."
             self._report(error)
-        finally:
-            if job.cancelled.is_set() or job.state == FAILED:
-                shutil.rmtree(job.folder, ignore_errors=True)
+        if problem is not None or job.cancelled.is_set():
+            shutil.rmtree(job.folder, ignore_errors=True)
+        if problem is not None:  # who is told that it failed finds nothing left
+            job.error, job.state = problem, FAILED
 
     def _reported(self, future: Future[None]) -> None:
         if not future.cancelled() and (error := future.exception()) is not None:
