@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 # pyright: reportMissingImports=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
-# pyright: reportPrivateImportUsage=false
 """Train an enhancer's generator by reconstruction, almost three times faster on a CPU with AMX (Linux).
 
     pip install torch
@@ -18,8 +17,6 @@ last step. Discriminators are trained by `audenoise train-enhancer`.
 import argparse
 import contextlib
 import itertools
-import math
-import os
 import statistics
 import sys
 import time
@@ -36,7 +33,7 @@ def check(options: argparse.Namespace) -> None:
     import numpy as np
     import tensorflow as tf
     import torch
-    from native_training.enhancer import Generator, Loss
+    from native_training.enhancer import Generator, Loss, Step
     from native_training.fitting import weights_of
 
     from audenoise.enhancing.sides import Game
@@ -95,52 +92,16 @@ def check(options: argparse.Namespace) -> None:
     )
 
 
-class Step:
-    """One step of AdamW, with the settings of `audenoise.enhancing.sides.make_optimizer`."""
-
-    def __init__(self, spec, generator, loss):
-        import torch
-
-        self.loss, self.recipe = torch.compile(loss.__call__), spec.training
-        self.parameters = list(generator.learnt.values())
-        self.averages = [value.detach().clone() for value in self.parameters]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            1.0,
-            betas=tuple(self.recipe.betas),
-            eps=1e-7,
-            weight_decay=self.recipe.weight_decay,
-            fused=True,
-        )
-
-    def __call__(self, batch, rate: float) -> dict[str, float]:
-        import torch
-
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad()
-        loss, terms = self.loss(*batch)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm)
-        if not math.isfinite(float(norm)):
-            raise SystemExit("the loss is not a number: lower training.learning_rate or training.clip_norm")
-        self.optimizer.step()
-        torch._foreach_lerp_(
-            self.averages, [value.detach() for value in self.parameters], 1 - self.recipe.ema_momentum
-        )
-        return {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
-
-
 def train(options: argparse.Namespace) -> None:
     import keras
     import torch
     from native_training.commands import folders_of, log_of
-    from native_training.enhancer import Generator, Loss
-    from native_training.fitting import STATE, mean_of, weights_of
+    from native_training.enhancer import Generator, Loss, Step
+    from native_training.fitting import STATE, keep_state, mean_of, weights_of
 
     from audenoise.enhancer_pairs import make_pairs
     from audenoise.enhancing.judging import Judge
-    from audenoise.enhancing.runs import BEST_FILE, start_from
+    from audenoise.enhancing.runs import BEST_FILE, save_weights, start_from
     from audenoise.enhancing.sides import Game, make_optimizer
     from audenoise.mixtures import MixtureStream
     from audenoise.run_folders import RunState, held, write_text
@@ -192,8 +153,7 @@ def train(options: argparse.Namespace) -> None:
             seconds = time.monotonic() - started
             kept = {"generator": generator.state_dict(), "optimizer": step.optimizer.state_dict()}
             kept |= {"averages": step.averages, "step": done, "seconds": seconds}
-            torch.save(kept, run / f"{STATE}.partial")
-            os.replace(run / f"{STATE}.partial", run / STATE)
+            keep_state(run, kept)
             if done % JUDGED_EVERY and done != options.steps:
                 continue
             averages = dict(zip(generator.learnt, step.averages, strict=True))
@@ -201,42 +161,21 @@ def train(options: argparse.Namespace) -> None:
                 variable.assign(averages[variable.path.replace("/", "|")].numpy())
             found = judge.score(game)
             say(f"validation after step {done}: { {name: round(v, 4) for name, v in found.items()} }")
-            game.generator.save_weights(run / "partial.weights.h5")
-            os.replace(run / "partial.weights.h5", run / BEST_FILE)
+            save_weights(game.generator, run / BEST_FILE)
             epoch = max(1, round(done / spec.training.steps_per_epoch))
             score = found["val_spectral_distance"]
             RunState(epoch=epoch, best_epoch=epoch, best_loss=score, seconds=seconds).write(run)
 
 
 def main() -> None:
-    from native_training.commands import add_folders
+    from native_training.commands import add_folders, check_and_train, run
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(required=True)
-    for name, action in (("check", check), ("train", train)):
-        command = commands.add_parser(name)
-        command.set_defaults(action=action)
-        command.add_argument("--spec", default="enhancer", help="spec file, or the name of a recipe")
-        command.add_argument("--threads", type=int, default=os.cpu_count())
+    parser, command = check_and_train(__doc__, check, train, spec="enhancer")
     command.add_argument("--from", dest="source", type=Path, help="run, or weights, to start from")
-    command.add_argument("--out", type=Path, required=True, help="run folder; goes on with what is there")
     command.add_argument("--steps", type=int, required=True)
     command.add_argument("--denoiser", default="standard", help="what a share of the inputs goes through")
-    command.add_argument("--workers", type=int, default=1)
     add_folders(command, needed=("clean",))
-    options = parser.parse_args()
-
-    import torch
-
-    from audenoise.errors import AudenoiseError
-
-    torch.set_num_threads(options.threads)
-    try:
-        options.action(options)
-    except AudenoiseError as error:
-        raise SystemExit(f"train_enhancer_native.py: {error}") from None
+    run(parser)
 
 
 if __name__ == "__main__":

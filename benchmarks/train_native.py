@@ -16,7 +16,6 @@ standard are refused: see `native_training/network.py`. The weights kept are tho
 
 import argparse
 import contextlib
-import os
 import statistics
 import sys
 import time
@@ -156,36 +155,16 @@ def train(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    from native_training.commands import add_folders
+    from native_training.commands import add_folders, check_and_train, run
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(required=True)
-    for name, action in (("check", check), ("train", train)):
-        command = commands.add_parser(name)
-        command.set_defaults(action=action)
-        command.add_argument("--spec", default="standard", help="spec file, or the name of a recipe")
-        command.add_argument("--threads", type=int, default=os.cpu_count())
+    parser, command = check_and_train(__doc__, check, train, spec="standard")
     command.add_argument(
         "--from-run", type=Path, help="run or model folder to start from; may have fewer blocks"
     )
-    command.add_argument("--out", type=Path, required=True, help="run folder; goes on with what is there")
     command.add_argument("--steps", type=int, help="default: epochs × steps_per_epoch of the spec")
     command.add_argument("--seed", type=int)
-    command.add_argument("--workers", type=int, default=1)
     add_folders(command)
-    options = parser.parse_args()
-
-    import torch
-
-    from audenoise.errors import AudenoiseError
-
-    torch.set_num_threads(options.threads)
-    try:
-        options.action(options)
-    except AudenoiseError as error:
-        raise SystemExit(f"train_native.py: {error}") from None
+    run(parser)
 
 
 if __name__ == "__main__":

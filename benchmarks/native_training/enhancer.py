@@ -1,4 +1,4 @@
-# pyright: reportMissingImports=false, reportArgumentType=false
+# pyright: reportMissingImports=false, reportArgumentType=false, reportPrivateImportUsage=false
 """The enhancer's generator and its losses of reconstruction in PyTorch, products in bfloat16."""
 
 from collections.abc import Mapping
@@ -9,15 +9,16 @@ import torch
 import torch.nn.functional as F
 
 from audenoise.architectures import enhancer_layers as layers
+from audenoise.architectures.discriminators import _RMS_FLOOR
 from audenoise.enhancer_losses import _UNIT_TINY
 from audenoise.enhancing.sides import RECONSTRUCTION_TERMS
 from audenoise.errors import SpecError
 from audenoise.layers import TINY_POWER
 from audenoise.specs.enhancer import EnhancerSpec
 from audenoise.spectral import make_window
+from native_training.fitting import Descent
 
 NORM_EPSILON = 1e-6
-RMS_FLOOR = 1e-4
 
 
 class Transform:
@@ -72,13 +73,7 @@ class Generator(torch.nn.Module):
         bands = layers.band_weights(sample_rate=spec.sample_rate, n_fft=spec.stft.n_fft, bands=spec.mel.bands)
         self.bands = torch.tensor(bands)
         self.spread = torch.tensor(layers.band_interpolation(bands))
-        self.columns = torch.tensor(
-            np.diag([0.25, 1.0, 1.0, 1.0])[:, list(spec.conditioning.columns)], dtype=torch.float32
-        )
-
-    def weights(self) -> dict[str, np.ndarray]:
-        """As given to the constructor."""
-        return {name.replace("|", "/"): value.detach().numpy().copy() for name, value in self.learnt.items()}
+        self.columns = torch.tensor(layers.ChosenColumns(spec.conditioning.columns).matrix)
 
     def _get(self, *path: str):
         return self.learnt["|".join(path)]
@@ -203,7 +198,7 @@ class Loss:
         transform, weights, log_mel = self.transform, self.weights, self.generator.log_mel
         outputs = self.generator(transform.stft(degraded), conditioning)
         audio = transform.istft(outputs["real"], outputs["imag"], target.shape[1])
-        gain = 0.1 * torch.rsqrt(target.square().mean(-1, keepdim=True) + RMS_FLOOR**2)
+        gain = 0.1 * torch.rsqrt(target.square().mean(-1, keepdim=True) + _RMS_FLOOR**2)
         scale = gain[:, :, None]
         reference, again = transform.stft(target), transform.stft(audio)
         wanted = log_mel(reference[0].square() + reference[1].square())
@@ -229,3 +224,24 @@ class Loss:
         terms = {name: value.mean() for name, value in found.items() if weights[name]}
         loss: Any = sum(weights[name] * value for name, value in terms.items())
         return loss, terms
+
+
+class Step(Descent):
+    """One step with the settings of `audenoise.enhancing.sides.make_optimizer`, and the weights' average.
+
+    Attributes
+    ----------
+    averages : list of tensor
+        In the order of `Generator.learnt`.
+    """
+
+    def __init__(self, spec: EnhancerSpec, generator: Generator, loss: Loss):
+        recipe = spec.training
+        super().__init__(list(generator.learnt.values()), recipe, tuple(recipe.betas))
+        self.loss, self.forgetting = torch.compile(loss.__call__), 1 - recipe.ema_momentum
+        self.averages = [value.detach().clone() for value in self.parameters]
+
+    def __call__(self, batch, rate: float) -> dict[str, float]:
+        terms = self.take(lambda: self.loss(*batch), rate)
+        torch._foreach_lerp_(self.averages, [value.detach() for value in self.parameters], self.forgetting)
+        return terms

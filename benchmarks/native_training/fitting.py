@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from audenoise.callbacks import _save_weights as save_weights
 from audenoise.denoising_model import rate_of
 from audenoise.errors import TrainingError
 from audenoise.layers import to_numpy
@@ -28,28 +29,28 @@ def weights_of(model) -> dict[str, Any]:
     return {variable.path: to_numpy(variable) for variable in model.variables}
 
 
-class Step:
-    """One step of AdamW, with the settings of `audenoise.denoising_model`."""
+class Descent:
+    """AdamW with the clipping of a spec's `training`, one step at a time.
 
-    def __init__(self, spec: ModelSpec, network: Network, transform: Transform):
-        self.network, self.transform = network, transform
-        self.loss, self.clip = torch.compile(Loss(spec, transform).__call__), spec.training.clip_norm
-        self.parameters = list(network.learnt.values())
+    Parameters
+    ----------
+    parameters : list of torch.nn.Parameter
+    recipe : TrainingSpec or EnhancerTrainingSpec
+    betas : tuple of float
+    """
+
+    def __init__(self, parameters: list[torch.nn.Parameter], recipe: Any, betas: tuple[float, float]):
+        self.parameters, self.clip = parameters, recipe.clip_norm
         self.optimizer = torch.optim.AdamW(
-            self.parameters,
-            1.0,
-            betas=(0.9, 0.99),
-            eps=1e-7,
-            weight_decay=spec.training.weight_decay,
-            fused=True,
+            parameters, 1.0, betas=betas, eps=1e-7, weight_decay=recipe.weight_decay, fused=True
         )
 
-    def __call__(self, noisy, clean, rate: float) -> dict[str, float]:
-        self.network.train()
+    def take(self, find_loss: Callable[[], tuple[Any, dict[str, Any]]], rate: float) -> dict[str, float]:
+        """A step against the slope of a loss; the loss and its terms."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        loss, terms = self.loss(noisy, clean, self.network(self.transform.stft(noisy)))
+        loss, terms = find_loss()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
         if not math.isfinite(float(norm)):
@@ -58,6 +59,25 @@ class Step:
             )
         self.optimizer.step()
         return {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
+
+
+class Step(Descent):
+    """One step with the settings of `audenoise.denoising_model`."""
+
+    def __init__(self, spec: ModelSpec, network: Network, transform: Transform):
+        super().__init__(list(network.learnt.values()), spec.training, (0.9, 0.99))
+        self.network, self.transform = network, transform
+        self.loss = torch.compile(Loss(spec, transform).__call__)
+
+    def __call__(self, noisy, clean, rate: float) -> dict[str, float]:
+        self.network.train()
+        return self.take(lambda: self.loss(noisy, clean, self.network(self.transform.stft(noisy))), rate)
+
+
+def keep_state(run: Path, state: dict[str, Any]) -> None:
+    """Write what a training goes on from, whole or not at all."""
+    torch.save(state, run / f"{STATE}.partial")
+    os.replace(run / f"{STATE}.partial", run / STATE)
 
 
 def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
@@ -142,8 +162,7 @@ def fit(
             continue
         seconds = time.monotonic() - started
         kept = {"network": network.state_dict(), "optimizer": step.optimizer.state_dict()}
-        torch.save({**kept, "step": done, "seconds": seconds}, run / f"{STATE}.partial")
-        os.replace(run / f"{STATE}.partial", run / STATE)
+        keep_state(run, {**kept, "step": done, "seconds": seconds})
         if done % validated_every and done != steps:
             continue
         found = validate(network, transform, loss, examples)
@@ -153,8 +172,7 @@ def fit(
         for variable in model.variables:
             if variable.path in trained:
                 variable.assign(trained[variable.path])
-        model.save_weights(run / "partial.weights.h5")
-        os.replace(run / "partial.weights.h5", run / "best.weights.h5")
+        save_weights(model, run / "best.weights.h5")
         epoch = round(done / recipe.steps_per_epoch)
         state = RunState(epoch=epoch, best_epoch=epoch, best_loss=found["loss"], seconds=seconds, last=STATE)
         state.write(run)

@@ -1,7 +1,6 @@
 # pyright: reportMissingImports=false
 """A trial of `audenoise tune` by the native kernels: what runs in its process."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from audenoise.specs import ModelSpec
 from audenoise.tuning import trial_run
 from audenoise.tuning.request import TrialRequest
 from native_training import fitting
+from native_training.commands import log_of
 
 
 def fit(
@@ -22,7 +22,7 @@ def fit(
     recipe = spec.training
     keras.utils.set_random_seed(recipe.seed)
     network = build_checked(spec)
-    with (run / "log.txt").open("a", buffering=1) as log:
+    with log_of(run, echo=False) as say:
         reached = fitting.fit(
             spec,
             network,
@@ -32,7 +32,7 @@ def fit(
             steps=recipe.epochs * recipe.steps_per_epoch,
             saved_every=recipe.steps_per_epoch,
             validated_every=recipe.steps_per_epoch,
-            report=lambda line: print(time.strftime("%H:%M:%S"), line, file=log),
+            report=say,
         )
     state.epoch, state.seconds = reached.epoch, reached.seconds
     return network
