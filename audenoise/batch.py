@@ -16,7 +16,7 @@ from audenoise.audio import AudioReader, AudioWriter, audio_info, output_format,
 from audenoise.denoiser import Denoiser
 from audenoise.errors import AudenoiseError, AudioFileError, SignalError
 from audenoise.file_plan import FilePair
-from audenoise.stream import headroom, work_samples
+from audenoise.stream import work_samples
 
 _DISK_FULL_BYTES = 1 << 20
 _WORTH_A_START_S = 120.0
@@ -117,13 +117,13 @@ def denoise_file(
     source, target, gain = Path(source), Path(target), gain_factor(gain_db)
     with AudioReader(source) as reader:
         info = reader.info
-        scale = headroom(peak_of(reader))
         stream = denoiser.stream(
             info.sample_rate,
             info.channels,
             strength=strength,
             max_attenuation_db=max_attenuation_db,
             block_s=None,
+            peak=file_peak(reader),
         )
         stream.expect(info.n_samples)
         kind = output_format(target, info)
@@ -142,16 +142,16 @@ def denoise_file(
         ) as writer:
             try:
                 for block in reader.blocks(work_samples(info.sample_rate, info.channels)):
-                    writer.write(gain / scale * stream.process(scale * block))
+                    writer.write(gain * stream.process(block))
                     if on_progress is not None:
                         on_progress(len(block) / info.sample_rate)
-                writer.write(gain / scale * stream.flush())
+                writer.write(gain * stream.flush())
             except SignalError as error:
                 raise AudioFileError(f"{source}: {error}") from error
     return clipped_in(writer)
 
 
-def peak_of(reader: AudioReader) -> float:
+def file_peak(reader: AudioReader) -> float:
     """The largest sample of a floating-point file, which may be beyond full scale; 1.0 for all others."""
     if reader.info.subtype not in ("FLOAT", "DOUBLE"):
         return 1.0

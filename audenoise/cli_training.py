@@ -162,7 +162,7 @@ def train(
 
     from audenoise.specs import (
         ModelSpec,
-        added_blocks,
+        grows_from,
         load_recipe,
         load_spec,
         override_training,
@@ -185,11 +185,12 @@ def train(
     if preset is not None:
         published = load_spec(preset.folder / "spec.yaml")
         spec = spec.with_scaling_of(published)
-        grows = added_blocks(spec, published) > 0
+        grows = grows_from(spec, published)
         if not (grows or same_network(spec, published)):
             raise SpecError(
                 f"{spec_path}: its network differs from that of {from_preset}; leave --spec out, or change "
-                "training, mixing and loss only, or ask for more bottleneck.blocks"
+                "training, mixing and loss only, or ask for more bottleneck.blocks or for "
+                "bottleneck.bidirectional"
             )
 
     if hosts > 1:

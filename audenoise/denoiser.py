@@ -1,6 +1,7 @@
 """Audio in, audio out: a published model applied to signals of any rate, length and channel count."""
 
 import os
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -9,7 +10,7 @@ from audenoise.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from audenoise.errors import ModelError, SignalError
 from audenoise.network import Network
 from audenoise.presets import METADATA_FILE, Preset, load_preset
-from audenoise.stream import DenoiserStream, check_layout, headroom_of, is_number, work_samples
+from audenoise.stream import DenoiserStream, check_layout, is_number, peak_of, work_samples
 
 
 class Denoiser:
@@ -25,6 +26,7 @@ class Denoiser:
     Attributes
     ----------
     preset : Preset
+    threads : int
 
     Raises
     ------
@@ -36,12 +38,19 @@ class Denoiser:
         self.preset = preset
         if preset.is_enhancer:
             raise ModelError(f"{preset.folder}: {METADATA_FILE}: is an enhancer's; use `audenoise enhance`")
-        default = min(2, os.cpu_count() or 1)
-        self._network = Network(preset, threads=default if threads is None else threads)
+        self.threads = min(2, os.cpu_count() or 1) if threads is None else threads
+        self._network = Network(preset, threads=self.threads)
         try:
             self.stream(preset.sample_rate)
         except SignalError as error:
             raise ModelError(f"{preset.folder}: {METADATA_FILE}: stft: {error}") from error
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.preset.folder)!r}, threads={self.threads})"
+
+    def __reduce__(self) -> tuple:
+        # A graph that was loaded can't be pickled; another process loads it again, from the same folder.
+        return partial(type(self), threads=self.threads), (self.preset,)
 
     @classmethod
     def from_preset(
@@ -113,18 +122,17 @@ class Denoiser:
             strength=strength,
             max_attenuation_db=max_attenuation_db,
             block_s=None,
+            peak=peak_of(audio),
         )
         stream.expect(len(audio))
         result = np.empty(audio.shape, np.float32)
         done, step = 0, work_samples(sample_rate, channels)
-        scale = headroom_of(audio)
         for start in range(0, len(audio), step):
-            block = audio[start : start + step]
-            ready = stream.process(block if scale == 1.0 else block * scale)
+            ready = stream.process(audio[start : start + step])
             result[done : done + len(ready)] = ready
             done += len(ready)
         result[done:] = stream.flush()
-        return result if scale == 1.0 else result / scale
+        return result
 
     def stream(
         self,
@@ -134,6 +142,7 @@ class Denoiser:
         strength: float = 1.0,
         max_attenuation_db: float | None = None,
         block_s: float | None = 0.0,
+        peak: float = 1.0,
     ) -> DenoiserStream:
         """Start a stream, for audio that comes in blocks. Streams of one denoiser are independent.
 
@@ -148,6 +157,9 @@ class Denoiser:
             Seconds of audio to gather for each run of the network: longer is faster and later. 0 runs it as
             soon as a frame is complete, for the lowest latency; None takes what is fastest for a whole file,
             a second or some. The samples are the same, only the time when they come out isn't.
+        peak : float, optional
+            Largest magnitude that will come, if that is known to be beyond full scale: all is scaled to full
+            scale on the way to the network, and back.
 
         Raises
         ------
@@ -174,8 +186,15 @@ class Denoiser:
             raise SignalError(f"max_attenuation_db must be at least 0. Received: {limit!r}")
         if block_s is not None and not (is_number(block_s) and 0.0 <= block_s <= 60.0):
             raise SignalError(f"block_s must be from 0 to 60 seconds. Received: {block_s!r}")
+        if not is_number(peak) or peak < 0.0:  # NaN comes from samples that are NaN, which are refused later
+            raise SignalError(f"peak must be a number of at least 0. Received: {peak!r}")
         kept = 0.0 if max_attenuation_db is None else 10.0 ** (-max_attenuation_db / 20.0)
         # Both mixtures are linear in (denoised - noisy), so they come to one weight.
         return DenoiserStream(
-            self._network, int(sample_rate), int(channels), weight=strength * (1.0 - kept), block_s=block_s
+            self._network,
+            int(sample_rate),
+            int(channels),
+            weight=strength * (1.0 - kept),
+            block_s=block_s,
+            peak=float(peak),
         )

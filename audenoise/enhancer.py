@@ -8,10 +8,10 @@ length. NumPy and ONNX Runtime only.
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Self
 
 import numpy as np
-import onnxruntime as ort
 
 from audenoise.array_types import AudioVector
 from audenoise.audio import (
@@ -23,9 +23,10 @@ from audenoise.audio import (
 )
 from audenoise.conditioning import CONTEXT_S, conditioning_features
 from audenoise.errors import ModelError, SignalError
+from audenoise.onnx_session import first_line, open_session
 from audenoise.presets import GRAPH_FILE, METADATA_FILE, Preset, load_preset
 from audenoise.spectral import frame_count, istft, make_window, stft
-from audenoise.stream import check_layout, headroom_of, is_number
+from audenoise.stream import check_layout, headroom, is_number, peak_of, samples_of
 
 DEFAULT_ENHANCER = "enhancer"
 PIECE_S = 5.0
@@ -37,7 +38,6 @@ telephone asks for, and no louder than it up to `QUIET_DB`: no hiss in pauses.""
 HUSH_DB = -80.0
 """Up to here anything may be added: the noise of a quiet room, which a recording's upper band has too."""
 _NEARBY_FRAMES = 4
-_SCALES = {np.dtype(np.int16): 2.0**-15, np.dtype(np.int32): 2.0**-31}
 
 
 def frame_features(audio: AudioVector, sample_rate: int, *, hop_length: int, win_length: int) -> np.ndarray:
@@ -124,15 +124,8 @@ class Enhancer:
         self.threads = min(2, os.cpu_count() or 1) if threads is None else threads
         if self.threads < 1:
             raise ModelError(f"threads must be at least 1. Received: {threads}")
-        options = ort.SessionOptions()
         # Pieces do not wait for each other, parts of an operator would.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what goes wrong is raised as well
-        content = preset.read_file(GRAPH_FILE)
-        try:
-            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors have no common base
-            raise ModelError(f"{self._where} can't be loaded ({_first_line(error)})") from error
+        self._session = open_session(preset.read_file(GRAPH_FILE), self._where, threads=1)
         names = {node.name for node in self._session.get_inputs()}
         bins = [node.shape[2] for node in self._session.get_inputs() if node.name == "spectrum"]
         outputs = [node.name for node in self._session.get_outputs()]
@@ -155,6 +148,13 @@ class Enhancer:
         reach = preset.context_left * sizes.hop_length + sizes.win_length
         reach += max(sizes.win_length, round(CONTEXT_S * preset.sample_rate))
         self.context_samples = -(-reach // sizes.hop_length) * sizes.hop_length
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.preset.folder)!r}, threads={self.threads})"
+
+    def __reduce__(self) -> tuple:
+        # As for the denoiser.
+        return partial(type(self), threads=self.threads), (self.preset,)
 
     @classmethod
     def from_preset(
@@ -207,12 +207,12 @@ class Enhancer:
         if audio.shape[0] == 0:
             raise SignalError(f"audio must have at least one sample. Received: shape {audio.shape}")
         columns = audio[:, None] if audio.ndim == 1 else audio
-        stream = self.stream(sample_rate, columns.shape[1], amount=amount, output_rate=output_rate)
-        step, scale = max(1, round(self.threads * PIECE_S * sample_rate)), headroom_of(columns)
-        blocks = (columns[start : start + step] for start in range(0, len(columns), step))
-        parts = [stream.process(block if scale == 1.0 else block * scale) for block in blocks]
+        stream = self.stream(
+            sample_rate, columns.shape[1], amount=amount, output_rate=output_rate, peak=peak_of(columns)
+        )
+        step = max(1, round(self.threads * PIECE_S * sample_rate))
+        parts = [stream.process(columns[start : start + step]) for start in range(0, len(columns), step)]
         result = np.concatenate([*parts, stream.flush()])
-        result = result if scale == 1.0 else result / scale
         return result[:, 0] if audio.ndim == 1 else result
 
     def stream(
@@ -223,8 +223,21 @@ class Enhancer:
         amount: float = 1.0,
         output_rate: int | None = None,
         piece_s: float = PIECE_S,
+        peak: float = 1.0,
     ) -> "EnhancerStream":
         """Start a stream, for audio that comes in blocks. Streams of one enhancer are independent.
+
+        Parameters
+        ----------
+        sample_rate : int
+            In Hz.
+        channels : int, optional
+        amount, output_rate : optional
+            As for `enhance`.
+        piece_s : float, optional
+            Seconds of audio per run of the network.
+        peak : float, optional
+            As for `Denoiser.stream`.
 
         Raises
         ------
@@ -247,12 +260,15 @@ class Enhancer:
             raise SignalError(f"amount must be a number from 0 to 1. Received: {amount!r}")
         if not (is_number(piece_s) and 0.0 < piece_s <= 60.0):
             raise SignalError(f"piece_s must be above 0 and at most 60 seconds. Received: {piece_s!r}")
+        if not is_number(peak) or peak < 0.0:  # NaN comes from samples that are NaN, which are refused later
+            raise SignalError(f"peak must be a number of at least 0. Received: {peak!r}")
         return EnhancerStream(
             self,
             (int(sample_rate), int(rates["output_rate"])),
             channels=int(channels),
             amount=amount,
             piece_s=piece_s,
+            peak=float(peak),
         )
 
     def run(self, audio: np.ndarray) -> np.ndarray:
@@ -274,7 +290,7 @@ class Enhancer:
         try:
             enhanced = np.ascontiguousarray(self._session.run(["enhanced"], shown)[0])
         except Exception as error:
-            raise ModelError(f"{self._where} failed to run ({_first_line(error)})") from error
+            raise ModelError(f"{self._where} failed to run ({first_line(error)})") from error
         result = restrained(scaled, enhanced.view(np.complex64)[..., 0], self._power_scale) * self._window_sum
         result[~scaled.any(axis=2)] = 0.0  # silence stays silent
         return istft(result.swapaxes(1, 2), n_samples=len(audio), **self._analysis).T
@@ -291,7 +307,14 @@ class EnhancerStream:
     """State of one signal on its way through an enhancer; made by `Enhancer.stream`."""
 
     def __init__(
-        self, enhancer: Enhancer, rates: tuple[int, int], *, channels: int, amount: float, piece_s: float
+        self,
+        enhancer: Enhancer,
+        rates: tuple[int, int],
+        *,
+        channels: int,
+        amount: float,
+        piece_s: float,
+        peak: float,
     ) -> None:
         self.sample_rate, self.output_rate = rates
         self.channels, self._enhancer, self._amount = channels, enhancer, np.float32(amount)
@@ -300,6 +323,7 @@ class EnhancerStream:
         self._up = StreamResampler(self.sample_rate, enhancer.sample_rate, channels)
         self._down = StreamResampler(enhancer.sample_rate, self.output_rate, channels)
         self._audio = np.zeros((0, channels), np.float32)
+        self._scale = headroom(peak)
         self._before = 0  # samples of `_audio` that have come out and are kept as surroundings
         self._received = self._sent = 0
 
@@ -314,15 +338,12 @@ class EnhancerStream:
         check_layout(block)
         if block.ndim != 2 or block.shape[1] != self.channels:
             raise SignalError(f"this stream takes (samples, {self.channels}). Received: shape {block.shape}")
-        samples = block.astype(np.float32) * np.float32(_SCALES.get(block.dtype, 1.0))
-        if not np.isfinite(samples).all():
-            row = int(np.isfinite(samples).all(axis=1).argmin())
-            raise SignalError(f"audio must be finite; sample {self._received + row} is NaN or infinite")
+        samples = samples_of(block, self._scale, self._received)
         self._received += len(samples)
         self._audio = np.concatenate([self._audio, self._up.process(samples)])
         ready = self._down.process(self._pieces(self._enhancer.context_samples))
         self._sent += len(ready)
-        return ready
+        return ready if self._scale == 1.0 else ready / self._scale
 
     def flush(self) -> np.ndarray:
         """Return the rest. The stream is finished then."""
@@ -330,7 +351,8 @@ class EnhancerStream:
         self._audio = np.concatenate([self._audio, self._up.flush()])
         rest = np.concatenate([self._down.process(self._pieces(0)), self._down.flush()])[:missing]
         # Two conversions may round to one sample less than one does.
-        return np.concatenate([rest, np.zeros((missing - len(rest), self.channels), np.float32)])
+        result = np.concatenate([rest, np.zeros((missing - len(rest), self.channels), np.float32)])
+        return result if self._scale == 1.0 else result / self._scale
 
     def _pieces(self, ahead: int) -> np.ndarray:
         """Enhance what has `ahead` samples behind it; 0 for all that is left."""
@@ -351,8 +373,3 @@ class EnhancerStream:
                 dry, wet = done[i], enhanced[part]
                 done[i] = wet if self._amount == 1 else dry + self._amount * (wet - dry)
         return np.concatenate(done) if done else np.zeros((0, self.channels), np.float32)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]

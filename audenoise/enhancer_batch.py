@@ -19,11 +19,11 @@ from audenoise.batch import (
     Clipped,
     Outcome,
     clipped_in,
+    file_peak,
     fitting_jobs,
     gain_factor,
     make_folder,
     outcome_of,
-    peak_of,
     progress_bar,
     tally,
 )
@@ -31,7 +31,7 @@ from audenoise.denoiser import Denoiser
 from audenoise.enhancer import Enhancer
 from audenoise.errors import AudioFileError, SignalError
 from audenoise.file_plan import FilePair
-from audenoise.stream import headroom, work_samples
+from audenoise.stream import work_samples
 
 _SPEECH_ONLY = ("ULAW", "ALAW", "GSM610", "ADPCM", "VOX", "G72", "NMS")
 """Sample formats of telephones and of old devices, which would undo what was done."""
@@ -124,10 +124,10 @@ def enhance_file(
     source, target, gain = pair.source, pair.target, gain_factor(settings.gain_db)
     with AudioReader(source) as reader:
         info = reader.info
-        scale = headroom(peak_of(reader))
+        peak = file_peak(reader)
         output_rate = tools.enhancer.sample_rate if settings.sample_rate is None else settings.sample_rate
         stream = tools.enhancer.stream(
-            info.sample_rate, info.channels, amount=settings.amount, output_rate=output_rate
+            info.sample_rate, info.channels, amount=settings.amount, output_rate=output_rate, peak=peak
         )
         first = None
         if tools.denoiser is not None:
@@ -137,6 +137,7 @@ def enhance_file(
                 strength=settings.strength,
                 max_attenuation_db=settings.max_attenuation_db,
                 block_s=None,
+                peak=peak,
             )
             first.expect(info.n_samples)
         container, subtype = result_format(target, info)
@@ -158,15 +159,13 @@ def enhance_file(
         ) as writer:
             try:
                 for block in reader.blocks(work_samples(info.sample_rate, info.channels)):
-                    scaled = scale * block
-                    enhanced = stream.process(scaled if first is None else first.process(scaled))
-                    writer.write(gain / scale * enhanced)
+                    writer.write(gain * stream.process(block if first is None else first.process(block)))
                     if on_progress is not None:
                         on_progress(len(block) / info.sample_rate)
                 if first is not None:
                     rest = stream.process(first.flush().reshape(-1, info.channels))
-                    writer.write(gain / scale * rest)
-                writer.write(gain / scale * stream.flush())
+                    writer.write(gain * rest)
+                writer.write(gain * stream.flush())
             except SignalError as error:
                 raise AudioFileError(f"{source}: {error}") from error
     return clipped_in(writer)

@@ -1,6 +1,8 @@
 # Keras annotates its operations for every backend at once, which no checker can follow.
 # pyright: reportAttributeAccessIssue=false
-"""Start a larger network from a trained smaller one: new residual blocks begin by adding nothing.
+"""Start a larger network from a trained smaller one: what is new begins by adding nothing.
+
+That is residual blocks, and GRUs over time that run backwards too.
 
 The larger network computes what the smaller one did until its first step, so nothing that was learnt is lost
 (Chen et al., Net2Net, ICLR 2016; residual branches that start at zero as in Goyal et al. 2017).
@@ -15,8 +17,9 @@ import numpy as np
 from audenoise.architectures import build_network
 from audenoise.encoder_weights import take_layers
 from audenoise.errors import TrainingError
+from audenoise.layers import to_numpy
 from audenoise.run_folders import load_weights
-from audenoise.specs import ModelSpec, added_blocks, load_spec
+from audenoise.specs import ModelSpec, grows_from, load_spec
 
 
 def start_grown(
@@ -26,7 +29,7 @@ def start_grown(
     spec: ModelSpec,
     report: Callable[[str], object] | None = None,
 ) -> None:
-    """Give a network the weights of a smaller one, and make its further blocks add nothing yet.
+    """Give a network the weights of a smaller one, and make what it has beside them add nothing yet.
 
     Parameters
     ----------
@@ -42,26 +45,42 @@ def start_grown(
     Raises
     ------
     TrainingError
-        If the network is not the smaller one and more blocks, or the weights don't fit the smaller one.
+        If the network is not the smaller one and more (`specs.grows_from`), or the weights don't fit the
+        smaller one.
     """
     smaller_spec = load_spec(source.parent / "spec.yaml")
-    added = added_blocks(spec, smaller_spec)
-    if not added:
-        raise TrainingError(f"{source}: the network is not the one of these weights with more blocks")
+    if not grows_from(spec, smaller_spec):
+        raise TrainingError(
+            f"{source}: the network is not the one of these weights with more blocks or with GRUs that run "
+            "backwards too"
+        )
     smaller = build_network(smaller_spec)
     load_weights(smaller, source)
     taken = take_layers(network, smaller)
     own = {layer.name: layer for layer in network.layers}
-    prefixes = {name.split("_")[0] for name in taken.new}  # the new blocks
+    for name in taken.misfits:
+        _widen(own[name], smaller.get_layer(name))
+    prefixes = {name.split("_")[0] for name in {*taken.new} - {*taken.misfits}}  # the new blocks
     for branch in (f"{prefix}_{axis}" for prefix in prefixes for axis in ("time", "bands")):
         ends = (own.get(f"{branch}{end}") for end in ("_norm", "_dense", ""))
         last = next((layer for layer in ends if layer is not None), None)
         if last is not None:
             _silence(last)
     if report is not None:
-        fresh = taken.n_parameters - taken.n_taken
-        blocks = "1 block" if added == 1 else f"{added} blocks"
-        report(f"{source}: the network grows by {blocks} with {fresh:,} parameters, adding nothing yet")
+        more = [f"{len(prefixes)} block{'s' * (len(prefixes) > 1)}"] if prefixes else []
+        more += ["GRUs that run backwards"] if taken.misfits else []
+        fresh, what = network.count_params() - smaller.count_params(), " and ".join(more)
+        report(f"{source}: the network grows by {what}: {fresh:,} parameters, adding nothing yet")
+
+
+def _widen(layer: keras.layers.Layer, smaller: keras.layers.Layer) -> None:
+    """Take over a recurrence that ran forwards only, or the layer after it, which doesn't hear of the other
+    direction yet."""
+    pair = getattr(layer, "forward", layer).weights, getattr(smaller, "forward", smaller).weights
+    for weight, given in zip(*pair, strict=True):
+        value = to_numpy(given)
+        rest = np.zeros((weight.shape[0] - value.shape[0], *value.shape[1:]), value.dtype)
+        weight.assign(np.concatenate([value, rest]))
 
 
 def _silence(layer: keras.layers.Layer) -> None:

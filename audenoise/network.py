@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime as ort
 
 from audenoise.errors import ModelError
+from audenoise.onnx_session import first_line, open_session
 from audenoise.presets import GRAPH_FILE, Preset
 
 _FLOAT = "tensor(float)"
@@ -41,11 +42,8 @@ class Network:
         self.preset = preset
         self.bins = preset.stft.n_fft // 2 + 1
         self._where = f"{preset.folder}: {GRAPH_FILE}"
-        if threads < 1:
-            raise ModelError(f"threads must be at least 1. Received: {threads}")
         self._threads = threads
-        # From bytes: they are the ones that were checked, and a graph without a path can't reach other files.
-        self._session = self._loaded(preset.read_file(GRAPH_FILE), threads)
+        self._session = open_session(preset.read_file(GRAPH_FILE), self._where, threads=threads)
         try:
             self._states = self._checked_states()
         except UnicodeDecodeError as error:  # names of axes are decoded when the shape is asked for
@@ -53,18 +51,6 @@ class Network:
         self._outputs = ["denoised", *(f"{name}_out" for name in self._states)]
         self._halves: list[tuple[ort.InferenceSession, list[str], list[str]]] = []
         self._cutting, self._cut, self._seconds = threading.Lock(), False, 0.0
-
-    def _loaded(self, content: bytes, threads: int) -> ort.InferenceSession:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 4  # what goes wrong is raised as well
-        try:
-            # Without the fallback, which prints that it tries the same again.
-            return ort.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
-            )
-        except Exception as error:  # onnxruntime's errors have no common base
-            raise ModelError(f"{self._where} can't be loaded ({_first_line(error)})") from error
 
     @property
     def has_states(self) -> bool:
@@ -90,7 +76,11 @@ class Network:
 
         try:
             return [
-                (self._loaded(half.content, self._threads // 2), list(half.inputs), list(half.outputs))
+                (
+                    open_session(half.content, self._where, threads=self._threads // 2),
+                    list(half.inputs),
+                    list(half.outputs),
+                )
                 for half in halves_of(self.preset.read_file(GRAPH_FILE)) or ()
             ]
         except Exception:  # whatever a graph of others may hold: as a whole it runs
@@ -153,7 +143,7 @@ class Network:
         try:
             found = session.run(outputs, values)
         except Exception as error:
-            raise ModelError(f"{self._where} failed to run ({_first_line(error)})") from error
+            raise ModelError(f"{self._where} failed to run ({first_line(error)})") from error
         results = {name: np.asarray(value) for name, value in zip(outputs, found, strict=True)}
         for name in self._states:
             if f"{name}_out" in results:
@@ -205,8 +195,3 @@ class Network:
 
 def _parts(spectra: np.ndarray) -> np.ndarray:
     return spectra.view(np.float32).reshape(*spectra.shape, 2)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]

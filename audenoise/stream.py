@@ -56,11 +56,35 @@ def headroom(peak: float) -> np.float32:
     return np.float32(1.0 / peak if 1.0 < peak < _HIGHEST_PEAK else 1.0)
 
 
-def headroom_of(audio: np.ndarray) -> np.float32:
-    """`headroom` of an array; integers are within full scale."""
-    if not np.issubdtype(audio.dtype, np.floating):
-        return np.float32(1.0)
-    return headroom(float(max(audio.max(), -audio.min())))
+def peak_of(audio: np.ndarray) -> float:
+    """The largest magnitude of an array of at least one sample; integers are within full scale."""
+    return float(max(audio.max(), -audio.min())) if np.issubdtype(audio.dtype, np.floating) else 1.0
+
+
+def samples_of(block: np.ndarray, scale: np.float32, n_before: int) -> np.ndarray:
+    """Samples of any type that `check_layout` lets pass as float32, times a scale.
+
+    Parameters
+    ----------
+    block : np.ndarray
+        (samples, channels).
+    scale : np.float32
+    n_before : int
+        Samples that came before, for the message.
+
+    Raises
+    ------
+    SignalError
+        If one is NaN or infinite.
+    """
+    factor = scale * np.float32(_INTEGER_SCALES.get(block.dtype, 1.0))
+    samples = np.asarray(block, np.float32)
+    if factor != 1.0:
+        samples = samples * factor
+    if not np.isfinite(samples).all():
+        row = int(np.isfinite(samples).all(axis=1).argmin())
+        raise SignalError(f"audio must be finite; sample {n_before + row} is NaN or infinite")
+    return samples
 
 
 class _Block(NamedTuple):
@@ -80,10 +104,17 @@ class DenoiserStream:
     """State of one signal on its way through a denoiser; made by `Denoiser.stream`."""
 
     def __init__(
-        self, network: Network, sample_rate: int, channels: int, *, weight: float, block_s: float | None
+        self,
+        network: Network,
+        sample_rate: int,
+        channels: int,
+        *,
+        weight: float,
+        block_s: float | None,
+        peak: float,
     ) -> None:
         self.sample_rate, self.channels = sample_rate, channels
-        self._network, self._weight = network, np.float32(weight)
+        self._network, self._weight, self._scale = network, np.float32(weight), headroom(peak)
         preset = network.preset
         self._rate, scaled = processing_settings(sample_rate, preset.sample_rate, preset.stft)
         n_fft, hop_length, win_length = scaled.n_fft, scaled.hop_length, scaled.win_length
@@ -184,7 +215,11 @@ class DenoiserStream:
         SignalError
             If the block doesn't fit the stream or holds NaN or infinite samples. The stream stays as it was.
         """
-        samples = self._checked(block)
+        check_layout(block)
+        columns = block[:, None] if block.ndim == 1 else block
+        if columns.shape[1] != self.channels:
+            raise SignalError(f"this stream takes (samples, {self.channels}). Received: shape {block.shape}")
+        samples = samples_of(columns, self._scale, self._n_received)
         self._flat = block.ndim == 1
         self._n_received += len(samples)
         if self._weight < 1.0:
@@ -207,20 +242,6 @@ class DenoiserStream:
         result = self._mixed(_joined(parts, self.channels))
         self.reset()
         return result
-
-    def _checked(self, block: np.ndarray) -> np.ndarray:
-        check_layout(block)
-        samples = block[:, None] if block.ndim == 1 else block
-        if samples.shape[1] != self.channels:
-            raise SignalError(f"this stream takes (samples, {self.channels}). Received: shape {block.shape}")
-        scale = _INTEGER_SCALES.get(block.dtype)
-        if scale is not None:
-            return samples.astype(np.float32) * np.float32(scale)
-        samples = np.asarray(samples, np.float32)
-        if not np.isfinite(samples).all():
-            row = int(np.isfinite(samples).all(axis=1).argmin())
-            raise SignalError(f"audio must be finite; sample {self._n_received + row} is NaN or infinite")
-        return samples
 
     def _through(self, pieces: Iterable[np.ndarray], seconds: float) -> list[np.ndarray]:
         """Denoised samples of pieces of the signal, in their order.
@@ -333,6 +354,8 @@ class DenoiserStream:
         if self._weight < 1.0:
             noisy, self._waiting = self._waiting[: len(denoised)], self._waiting[len(denoised) :]
             denoised = noisy + self._weight * (denoised - noisy)
+        if self._scale != 1.0:
+            denoised = denoised / self._scale
         return denoised[:, 0] if self._flat else denoised
 
 

@@ -123,7 +123,7 @@ def train(options: argparse.Namespace) -> None:
     from audenoise.mixtures import MixtureStream
     from audenoise.model_folders import WEIGHTS_FILE
     from audenoise.run_folders import held, load_weights, write_text
-    from audenoise.specs import added_blocks, dump_spec, load_recipe, load_spec, override_training
+    from audenoise.specs import dump_spec, grows_from, load_recipe, load_spec, override_training
 
     spec = load_recipe(options.spec)
     if options.seed is not None:
@@ -136,7 +136,7 @@ def train(options: argparse.Namespace) -> None:
         if options.from_run:
             best = options.from_run / "best.weights.h5"
             source = best if best.is_file() else options.from_run / WEIGHTS_FILE
-            if added_blocks(spec, load_spec(options.from_run / "spec.yaml")):
+            if grows_from(spec, load_spec(options.from_run / "spec.yaml")):
                 start_grown(model, source, spec=spec, report=say)
             else:
                 load_weights(model, source)
@@ -159,7 +159,9 @@ def main() -> None:
 
     parser, command = check_and_train(__doc__, check, train, spec="standard")
     command.add_argument(
-        "--from-run", type=Path, help="run or model folder to start from; may have fewer blocks"
+        "--from-run",
+        type=Path,
+        help="run or model folder to start from; may have fewer blocks, or none that run backwards",
     )
     command.add_argument("--steps", type=int, help="default: epochs × steps_per_epoch of the spec")
     command.add_argument("--seed", type=int)

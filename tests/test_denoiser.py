@@ -1,5 +1,6 @@
 """The denoiser against closed forms and a whole-file run; its streams against the denoiser."""
 
+import pickle
 from pathlib import Path
 
 import model_folders
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audenoise.denoiser import Denoiser
+from audenoise.enhancer import Enhancer
 from audenoise.errors import ModelError, SignalError
 from audenoise.presets import Preset, StftSettings
 from audenoise.spectral import istft, make_window, stft
@@ -315,3 +317,26 @@ def test_audio_beyond_full_scale_is_denoised_like_audio_within() -> None:
         found = denoiser.denoise((gain * audio).astype(np.float64), 16000)
         assert np.abs(found / (gain * loudest) - expected).max() < 1e-5
     assert np.abs(expected).max() < 0.5 * np.abs(audio / loudest).max()  # noise is turned down at all
+
+
+def test_a_stream_that_is_told_the_peak_does_the_same() -> None:
+    denoiser = Denoiser.from_preset("small", threads=1)
+    audio = 500.0 * noise(8000)
+    stream = denoiser.stream(16000, peak=float(np.abs(audio).max()), strength=0.8)
+    found = np.concatenate([stream.process(audio[:3000]), stream.process(audio[3000:]), stream.flush()])
+    np.testing.assert_allclose(found, denoiser.denoise(audio, 16000, strength=0.8), atol=1e-3)
+    for bad in (-1.0, "loud", None):
+        with pytest.raises(SignalError, match="peak must be a number of at least 0"):
+            denoiser.stream(16000, peak=bad)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("kind", [Denoiser, Enhancer])
+def test_it_says_what_it_is_and_can_be_sent_to_another_process(kind: type[Denoiser | Enhancer]) -> None:
+    first = kind.from_preset(threads=1)
+    assert repr(first) == f"{kind.__name__}({str(first.preset.folder)!r}, threads=1)"
+    again = pickle.loads(pickle.dumps(first))
+    assert repr(again) == repr(first)
+    audio = noise(4000)
+    apply = "denoise" if kind is Denoiser else "enhance"
+    pair = [getattr(each, apply)(audio, 16000) for each in (first, again)]
+    np.testing.assert_array_equal(*pair)

@@ -16,7 +16,7 @@ from audenoise.errors import TrainingError
 from audenoise.growing import start_grown
 from audenoise.layers import ops, to_numpy
 from audenoise.publishing import load_keras_model
-from audenoise.specs import ModelSpec, added_blocks, dump_spec, parse_spec, spec_to_dict
+from audenoise.specs import ModelSpec, dump_spec, grows_from, parse_spec, spec_to_dict
 
 
 def with_bottleneck(spec: dict[str, Any], **keys: Any) -> ModelSpec:
@@ -46,7 +46,7 @@ def test_it_computes_what_the_smaller_one_did_and_every_new_branch_learns(
     start_grown(grown, tmp_path / "model.weights.h5", spec=large, report=lines.append)
     new = f"{grown.count_params() - network.count_params():,}"
     assert len(lines) == 1
-    assert f"grows by 2 blocks with {new} parameters" in lines[0]
+    assert f"grows by 2 blocks: {new} parameters" in lines[0]
     noisy = 0.1 * np.random.default_rng(1).standard_normal((2, 30, small.stft.bins, 2))
     noisy = noisy.astype(np.float32)
     expected = to_numpy(network(noisy, training=False))
@@ -66,14 +66,52 @@ def test_it_computes_what_the_smaller_one_did_and_every_new_branch_learns(
         assert branches == ({"time"} if name == "bidirectional" else {"time", "bands"})
 
 
-def test_only_more_of_the_same_blocks_is_growth() -> None:
+@pytest.mark.parametrize("blocks", [2, 3])
+@pytest.mark.parametrize("across_bands", ["full_band", "none"])
+def test_gru_that_runs_backwards_too_adds_nothing_yet_and_learns(
+    across_bands: str, blocks: int, tmp_path: Path
+) -> None:
+    small = with_bottleneck(SPECS["full_band"], blocks=2, across_bands=across_bands)
+    network = shaken(small)
+    network.save_weights(tmp_path / "model.weights.h5")
+    (tmp_path / "spec.yaml").write_text(dump_spec(small))
+    keys = {"blocks": blocks, "across_bands": across_bands, "bidirectional": True}
+    large = with_bottleneck({**SPECS["full_band"], "causal": False}, **keys)
+    grown, lines = build_network(large), []
+    start_grown(grown, tmp_path / "model.weights.h5", spec=large, report=lines.append)
+    assert f"{grown.count_params() - network.count_params():,} parameters" in lines[0]
+    assert ("1 block and GRUs that run backwards" in lines[0]) == (blocks == 3)
+    noisy = 0.1 * np.random.default_rng(1).standard_normal((2, 30, small.stft.bins, 2)).astype(np.float32)
+    expected = to_numpy(network(noisy, training=False))
+    np.testing.assert_allclose(to_numpy(grown(noisy, training=False)), expected, atol=1e-6)
+    dense = grown.get_layer("block1_time_dense")
+    dense.kernel.assign(to_numpy(dense.kernel) + 0.1)
+    late = noisy.copy()
+    late[:, 20:] = 0
+    early = [to_numpy(grown(part, training=False))[:, :20] for part in (noisy, late)]
+    assert np.abs(early[0] - early[1]).max() > 1e-3 * np.abs(early[0]).max()  # it looks ahead now
+
+
+def test_what_growth_is() -> None:
     one, three = (with_bottleneck(SPECS["full_band"], blocks=blocks) for blocks in (1, 3))
-    assert added_blocks(three, one) == 2
-    assert added_blocks(one, three) == added_blocks(one, one) == 0
-    assert added_blocks(with_bottleneck(SPECS["full_band"], blocks=3, channels=10), one) == 0
-    assert added_blocks(parse_spec({**BASE, "bottleneck": {"kind": "dilated"}}), one) == 0
-    other = parse_spec({**spec_to_dict(three), "training": {"seed": 9}, "name": "another"})
-    assert added_blocks(other, one) == 2
+    assert grows_from(three, one)
+    assert not grows_from(one, three)
+    assert not grows_from(one, one)
+    assert not grows_from(with_bottleneck(SPECS["full_band"], blocks=3, channels=10), one)
+    assert not grows_from(parse_spec({**BASE, "bottleneck": {"kind": "dilated"}}), one)
+    assert grows_from(parse_spec({**spec_to_dict(three), "training": {"seed": 9}, "name": "another"}), one)
+    open_ = {**SPECS["full_band"], "causal": False}
+    both_ways = with_bottleneck(open_, blocks=1, bidirectional=True)
+    assert grows_from(both_ways, one)
+    assert not grows_from(both_ways, three)
+    assert not grows_from(three, both_ways)
+    assert not grows_from(with_bottleneck(open_, blocks=1), one)
+    longer = {**SPECS["full_band"]["encoder"][0], "kernel": [2, 8]}
+    pair = [
+        with_bottleneck({**spec, "encoder": [longer, *spec["encoder"][1:]]}, blocks=1, bidirectional=ways)
+        for spec, ways in ((open_, True), (SPECS["full_band"], False))
+    ]
+    assert not grows_from(*pair)  # the longer kernels would see other frames
 
 
 def test_what_does_not_fit_is_one_error(tmp_path: Path) -> None:
@@ -81,7 +119,7 @@ def test_what_does_not_fit_is_one_error(tmp_path: Path) -> None:
     weights = tmp_path / "model.weights.h5"
     shaken(three).save_weights(weights)
     (tmp_path / "spec.yaml").write_text(dump_spec(three))
-    with pytest.raises(TrainingError, match="not the one of these weights with more blocks"):
+    with pytest.raises(TrainingError, match="not the one of these weights with more blocks or"):
         start_grown(build_network(one), weights, spec=one)
     (tmp_path / "spec.yaml").write_text(dump_spec(one))
     weights.write_bytes(b"nothing")
@@ -109,7 +147,7 @@ def test_train_grows_a_published_model(tmp_path: Path, capsys: pytest.CaptureFix
         str(tmp_path / "model"),
     ]
     assert main([*command, "--out", str(tmp_path / "grown")]) == 0
-    assert "the network grows by 1 block with" in capsys.readouterr().err
+    assert "the network grows by 1 block:" in capsys.readouterr().err
     assert main(["publish", str(tmp_path / "grown"), str(tmp_path / "larger")]) == 0
     network, spec = load_keras_model(tmp_path / "larger")
     assert spec_to_dict(spec)["bottleneck"] == spec_to_dict(parse_spec(large))["bottleneck"]

@@ -126,13 +126,22 @@ def same_network(first: ModelSpec, second: ModelSpec) -> bool:
     return both[0].model_dump(exclude=free) == both[1].model_dump(exclude=free)
 
 
-def added_blocks(spec: ModelSpec, smaller: ModelSpec) -> int:
-    """How many bottleneck blocks more than another a network has that is its equal otherwise; else 0."""
+def grows_from(spec: ModelSpec, smaller: ModelSpec) -> bool:
+    """Whether a network is another one and more: further bottleneck blocks, GRUs over time that also run
+    backwards, or both."""
     ours, theirs = spec.bottleneck, smaller.bottleneck
     if not (isinstance(ours, RecurrentBottleneck) and isinstance(theirs, RecurrentBottleneck)):
-        return 0
-    cut = spec.model_copy(update={"bottleneck": ours.model_copy(update={"blocks": theirs.blocks})})
-    return max(0, ours.blocks - theirs.blocks) if same_network(cut, smaller) else 0
+        return False
+    if spec.causal != smaller.causal and any(stage.kernel[0] > 1 for stage in _stages(spec)):
+        return False  # the same kernels see other frames
+    more = ours.blocks - theirs.blocks, ours.bidirectional - theirs.bidirectional
+    kept = {"blocks": theirs.blocks, "bidirectional": theirs.bidirectional}
+    cut = spec.model_copy(update={"bottleneck": ours.model_copy(update=kept), "causal": smaller.causal})
+    return min(more) >= 0 and max(more) > 0 and same_network(cut, smaller)
+
+
+def _stages(spec: ModelSpec) -> tuple:
+    return (*spec.encoder, *spec.decoder_stages, *spec.output.stages, spec.output)
 
 
 RECIPES = Path(__file__).parents[1] / "recipes"

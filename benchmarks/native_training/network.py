@@ -2,7 +2,7 @@
 """The U-Net of `audenoise.architectures.unet` in PyTorch, for specs like those of standard and small."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from audenoise.errors import SpecError
 from audenoise.layers import TINY_POWER
-from audenoise.specs import ModelSpec
+from audenoise.specs import ModelSpec, RecurrentBottleneck
 from native_training.operators import (
     ACTIVATIONS,
     Bands,
@@ -40,7 +40,6 @@ def check(spec: ModelSpec) -> None:
         "bottleneck.across_bands: full_band": getattr(kind, "across_bands", "") == "full_band",
         "bottleneck.norm: batch": getattr(kind, "norm", "") == "batch",
         "bottleneck.bands: a number": bool(getattr(kind, "bands", 0)),
-        "bottleneck.bidirectional: false": not getattr(kind, "bidirectional", True),
         "encoder[0].stride: [1, half of the taps]": encoder[0].stride == (1, encoder[0].kernel[1] // 2),
         "encoder[1].stride: [1, 1]": all(stage.stride == (1, 1) for stage in encoder[1:]),
     }
@@ -107,6 +106,12 @@ class Network(torch.nn.Module):
     def _bands(self, x, name: str):
         return Bands.apply(x, self._get(name, "kernel"), self._get(name, "bias"))
 
+    def _both_ways(self, x, name: str):
+        y = self._gru(x, name, "forward")
+        if not cast(RecurrentBottleneck, self.spec.bottleneck).bidirectional:
+            return y
+        return torch.cat([y, self._gru(x.flip(1), name, "backward").flip(1)], -1)
+
     def _gru(self, x, *name: str):
         kernel, recurrent, biases = (
             self._get(*name, "gru_cell", what) for what in ("kernel", "recurrent_kernel", "bias")
@@ -141,7 +146,7 @@ class Network(torch.nn.Module):
         x = x + self._get("position", "position")
         for i in range(kind.blocks):
             name = f"block{i + 1}"
-            y = self._dense(self._gru(x, f"{name}_time", "forward"), f"{name}_time_dense")
+            y = self._dense(self._both_ways(x, f"{name}_time"), f"{name}_time_dense")
             x = self._norm(y, f"{name}_time_norm", x)
             y = self._dense(x, f"{name}_bands", "reduce").flatten(2)[:, :, None]
             y = self._dense(self._gru(y, f"{name}_bands", "recurrence"), f"{name}_bands", "spread")
