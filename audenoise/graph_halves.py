@@ -40,7 +40,7 @@ def halves_of(content: bytes) -> tuple[Half, Half] | None:
     -------
     tuple of Half or None
         What the second takes of the first is among the outputs of one and the inputs of the other. None where
-        there are not two recurrences to part.
+        there are not two recurrences to part, one after the other.
     """
     model = shape_inference.infer_shapes(onnx.load_from_string(content))
     graph = model.graph
@@ -67,6 +67,8 @@ def halves_of(content: bytes) -> tuple[Half, Half] | None:
         return not any(used in given for node in nodes for used in (*node.input, name))
 
     early = behind(recurrences[len(recurrences) // 2].input[0])
+    if not any(graph.node[i].op_type == "GRU" for i in early):
+        return None
     heavy = {i for i, node in enumerate(graph.node) if node.op_type in ("GRU", "Conv", "MatMul")}
     outputs = [value.name for value in graph.output]
     first_outputs = [name for name in outputs if behind(name) & heavy <= early]

@@ -58,6 +58,11 @@ class Network:
         return bool(self._states)
 
     @property
+    def looks_ahead(self) -> bool:
+        """Whether blocks with states come with frames that are only looked at."""
+        return self._ahead
+
+    @property
     def in_halves(self) -> bool:
         """Whether `begin` and `finish` can be used: with threads for both, once enough audio was expected."""
         return bool(self._halves)
@@ -90,7 +95,7 @@ class Network:
         """Return the states before the first frame: zeros, by input name."""
         return {f"{name}_in": np.zeros((batch, *shape), np.float32) for name, shape in self._states.items()}
 
-    def run(self, noisy: np.ndarray, states: Values) -> np.ndarray:
+    def run(self, noisy: np.ndarray, states: Values, ahead: int = 0) -> np.ndarray:
         """Denoise consecutive frames.
 
         Parameters
@@ -99,6 +104,8 @@ class Network:
             complex64, (batch, frames, bins), C-contiguous: spectra over the sum of the window.
         states : dict
             As `initial_states` returned them; changed to those for the next run.
+        ahead : int, optional
+            Frames at the end to be looked at only, if it `looks_ahead`: the next run begins with them.
 
         Returns
         -------
@@ -110,10 +117,14 @@ class Network:
         ModelError
             If the graph fails or answers in another shape.
         """
-        values = {"noisy": _parts(noisy), **states}
+        values = self._values(noisy, states, ahead)
         return self._denoised(self._results(self._session, self._outputs, values, states), noisy.shape)
 
-    def begin(self, noisy: np.ndarray, states: Values) -> Values:
+    def _values(self, noisy: np.ndarray, states: Values, ahead: int) -> Values:
+        values = {"noisy": _parts(noisy), **states}
+        return {**values, "ahead": np.array([ahead], np.int64)} if self._ahead else values
+
+    def begin(self, noisy: np.ndarray, states: Values, ahead: int = 0) -> Values:
         """The first half of `run`, where `in_halves`; another thread may be in `finish` with these states.
 
         Returns
@@ -122,9 +133,9 @@ class Network:
             What `finish` wants.
         """
         session, inputs, outputs = self._halves[0]
-        values = {"noisy": _parts(noisy), **states}
+        values = self._values(noisy, states, ahead)
         results = self._results(session, outputs, {name: values[name] for name in inputs}, states)
-        return {"noisy": values["noisy"], **results}
+        return {**{name: values[name] for name in values if name not in states}, **results}
 
     def finish(self, begun: Values, states: Values) -> np.ndarray:
         """The second half of `run`, for the blocks in their order; returns what `run` does."""
@@ -174,6 +185,10 @@ class Network:
                     f"{self._where}: {name} must have {self.bins} bins of 2 numbers, from the metadata's "
                     f"stft.n_fft. Received: {node.shape}"
                 )
+        ahead = inputs.pop("ahead", None)
+        self._ahead = ahead is not None
+        if ahead is not None and (ahead.type != "tensor(int64)" or ahead.shape != [1]):
+            raise ModelError(f"{self._where}: ahead must be int64 of shape (1,). Received: {ahead.shape}")
         states = {}
         for name, node in inputs.items():
             shape = tuple(node.shape[1:])
@@ -188,8 +203,12 @@ class Network:
             if f"{state}_out" not in outputs:
                 raise ModelError(f"{self._where}: state {name} has no output {state}_out")
             states[state] = shape
-        if states and (self.preset.context_left or self.preset.context_right):
-            raise ModelError(f"{self._where} has states; then context_frames in the metadata must be 0 and 0")
+        preset = self.preset
+        if states and (preset.context_left or (preset.context_right and not self._ahead)):
+            most = "0 on the left" if self._ahead else "0 and 0"
+            raise ModelError(f"{self._where} has states; then context_frames in the metadata must be {most}")
+        if self._ahead and not states:
+            raise ModelError(f"{self._where} has an input ahead, but no states that it could be for")
         return states
 
 

@@ -18,6 +18,7 @@ import onnx
 from onnx import helper
 
 from audenoise import layers as own
+from audenoise.architectures.summary import looks_ahead, sees_frames_around
 from audenoise.errors import ModelError
 from audenoise.onnx_graph import Graph, info
 
@@ -337,14 +338,16 @@ def _gru_weights(g: Graph, *cells: keras.layers.GRU) -> list[str]:
     return [g.constant(np.stack(stack)) for stack in stacks]
 
 
-def _gru(g: Graph, x: str, cells: list[keras.layers.GRU], initial: str = "") -> tuple[str, str]:
+def _gru(
+    g: Graph, x: str, cells: list[keras.layers.GRU], initial: str = "", *, reverse: bool = False
+) -> tuple[str, str]:
     """(sequence, rows, features) → (sequence, directions, rows, units) and the last state."""
     y, last = g.add(
         "GRU",
         [x, *_gru_weights(g, *cells), "", initial],
         2,
         hidden_size=cells[0].units,
-        direction="bidirectional" if len(cells) == 2 else "forward",
+        direction="bidirectional" if len(cells) == 2 else "reverse" if reverse else "forward",
         linear_before_reset=1,
     )
     return y, last
@@ -363,18 +366,19 @@ def _gru_along_bands(g: Graph, layer: own.AxisGRU, inputs: list[str]) -> str:
 @_continues(own.AxisGRU)
 def _gru_along_frames(g: Graph, layer: own.AxisGRU, inputs: list[str]) -> str:
     bands, channels = _static(layer.input)
-    cells = [layer.forward] + ([layer.backward] if layer.backward else [])
-    units = layer.units * len(cells)
-    x = g.reshape(inputs[0], 0, -1, channels)
+    units, x = layer.units, g.reshape(inputs[0], 0, -1, channels)
     if g.stateful:
         initial = g.reshape(g.state(layer.name, bands, units), 1, -1, units)
-        y, last = _gru(g, x, cells, initial)
+        y, last = _gru(g, x, [layer.forward], initial)
+        last = g.last_kept(y, last)
         g.next_state(layer.name, g.reshape(last, -1, bands, units), bands, units)
     else:
-        y, _ = _gru(g, x, cells)
-    if len(cells) == 2:
-        y = g.transpose(y, 0, 2, 1, 3)
-    return g.reshape(y, 0, -1, bands, units)
+        y, _ = _gru(g, x, [layer.forward])
+    y = g.reshape(y, 0, -1, bands, units)
+    if layer.backward is None:
+        return y
+    z, _ = _gru(g, x, [layer.backward], reverse=True)
+    return g.add("Concat", [y, g.reshape(z, 0, -1, bands, units)], axis=3)
 
 
 @_continues(own.FullBandGRU)
@@ -384,6 +388,7 @@ def _full_band_gru(g: Graph, layer: own.FullBandGRU, inputs: list[str]) -> str:
     if g.stateful:
         initial = g.reshape(g.state(layer.name, layer.units), 1, -1, layer.units)
         y, last = _gru(g, x, [layer.recurrence], initial)
+        last = g.last_kept(y, last)
         g.next_state(layer.name, g.reshape(last, -1, layer.units), layer.units)
     else:
         y, _ = _gru(g, x, [layer.recurrence])
@@ -463,8 +468,10 @@ def to_onnx(network: keras.Model) -> onnx.ModelProto:
     -------
     onnx.ModelProto
         Input ``noisy`` and output ``denoised``, (batch, frames, bins, 2) float32, dynamic batch and frames;
-        and, for each state, ``NAME_in`` and ``NAME_out`` of shape (batch, …), zeros at the start. A network
-        that is not causal has none: its blocks come with context instead.
+        and, for each state, ``NAME_in`` and ``NAME_out`` of shape (batch, …), zeros at the start. Beside
+        them, where recurrences run backwards too, input ``ahead``, int64 of shape (1,): how many frames at
+        the end come to be looked at only, so that states are those before them. A network with layers that
+        see frames to both sides has no states: its blocks come with context instead.
 
     Raises
     ------
@@ -472,13 +479,13 @@ def to_onnx(network: keras.Model) -> onnx.ModelProto:
         If the network holds a layer that has no translator.
     """
     graph = Graph()
-    graph.stateful = all(
-        layer.causal for layer in network.operations if isinstance(layer, own.SpectralConv2D)
-    )
+    graph.stateful = not sees_frames_around(network)
     bins = network.input.shape[2]
     graph.inputs.append(info("noisy", "batch", "frames", bins, 2))
     noisy = graph.transpose("noisy", 0, 3, 1, 2)
     graph.frames = graph.add("Shape", ["noisy"], start=1, end=2)
+    if graph.stateful and looks_ahead(network):
+        graph.look_ahead()
     values: dict[int, str] = {id(network.input): noisy}
     for layer in network.operations:
         if isinstance(layer, keras.layers.InputLayer):

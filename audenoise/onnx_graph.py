@@ -21,6 +21,8 @@ class Graph:
         The number of frames, a vector of one value.
     stateful : bool
         Whether recurrences and causal convolutions go on from the block before.
+    kept : tuple of str
+        Where states are not those of the last frame but of an earlier one: its index and the next.
     sequences : set of str
         Values that are (frames, batch, frequency, channels), as recurrences have them; all others are (batch,
         channels, frames, frequency), as convolutions have them.
@@ -35,6 +37,7 @@ class Graph:
         self.outputs: list[onnx.ValueInfoProto] = []
         self.frames = ""
         self.stateful = True
+        self.kept: tuple[str, str] | None = None
         self.sequences: set[str] = set()
         self.scaled: dict[str, Callable[[np.ndarray, np.ndarray], str]] = {}
         self._turned: dict[str, str] = {}
@@ -96,6 +99,19 @@ class Graph:
         """Declare a state input of shape (batch, *sizes)."""
         self.inputs.append(info(f"{name}_in", "batch", *sizes))
         return f"{name}_in"
+
+    def look_ahead(self) -> None:
+        """Declare the input ``ahead``: how many frames come at the end to be looked at only."""
+        self.inputs.append(helper.make_tensor_value_info("ahead", TensorProto.INT64, [1]))
+        end = self.add("Sub", [self.frames, "ahead"])
+        self.kept = self.add("Sub", [end, self.constant([1], np.int64)]), end
+
+    def last_kept(self, sequence: str, last: str) -> str:
+        """The state to go on from: of a recurrence's (frames, …) outputs, and the one of the last frame."""
+        if self.kept is None:
+            return last
+        start, end = self.kept
+        return self.add("Slice", [sequence, start, end, self.constant([0], np.int64)])
 
     def next_state(self, name: str, value: str, *sizes: int) -> None:
         self.nodes.append(helper.make_node("Identity", [value], [f"{name}_out"]))

@@ -58,7 +58,7 @@ def parity_error(network: keras.Model, graph: bytes, *, frames: int = 150, seed:
     """Largest difference between the Keras network and its ONNX graph, relative to the output's peak.
 
     Noise at three levels is run through both, the graph in blocks of uneven length with its state carried
-    where it has one.
+    where it has one, and with all that comes where it looks ahead.
     """
     import onnxruntime
 
@@ -68,14 +68,17 @@ def parity_error(network: keras.Model, graph: bytes, *, frames: int = 150, seed:
     noisy = (rng.standard_normal((3, frames, bins, 2)) * levels * 0.1).astype(np.float32)
     expected = to_numpy(network(noisy, training=False))
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    states = {
-        i.name: np.zeros((3, *i.shape[1:]), np.float32) for i in session.get_inputs() if i.name != "noisy"
-    }
+    inputs = {each.name: each.shape for each in session.get_inputs() if each.name != "noisy"}
+    ahead = inputs.pop("ahead", None) is not None
+    states = {name: np.zeros((3, *shape[1:]), np.float32) for name, shape in inputs.items()}
     cuts = (0, 1, 40, frames) if states else (0, frames)
     pieces = []
     for start, end in itertools.pairwise(cuts):
-        denoised, *after = session.run(None, {"noisy": noisy[:, start:end], **states})
-        pieces.append(denoised)
+        shown = {"noisy": noisy[:, start : frames if ahead else end], **states}
+        if ahead:
+            shown["ahead"] = np.array([frames - end], np.int64)
+        denoised, *after = session.run(None, shown)
+        pieces.append(denoised[:, : end - start])
         states = dict(zip(states, after, strict=True))
     return float(np.abs(np.concatenate(pieces, axis=1) - expected).max() / np.abs(expected).max())
 

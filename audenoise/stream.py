@@ -92,12 +92,14 @@ class _Block(NamedTuple):
     """Frames on their way through the network.
 
     `noisy` as analysed, (channels, frames, bins) at the stream's rate; `shown` what the network sees, with
-    `n_past` frames of context first; `begun` what its first half made of it, if it works in halves.
+    `n_past` frames of context first and `n_ahead` last; `begun` what its first half made of it, if it works
+    in halves.
     """
 
     noisy: np.ndarray
     shown: np.ndarray
     n_past: int
+    n_ahead: int
     begun: Values | None
 
 
@@ -291,19 +293,20 @@ class DenoiserStream:
         frames = self._frames[:, : n_past + n_frames + preset.context_right]
         shown = np.zeros((*frames.shape[:2], self._network.bins), np.complex64)
         np.divide(frames[..., :shared], self._window_sum, out=shown[..., :shared])
-        begun = self._network.begin(shown, self._states) if halves else None
+        n_ahead = frames.shape[1] - n_past - n_frames
+        begun = self._network.begin(shown, self._states, n_ahead) if halves else None
         kept = min(n_past + n_frames, preset.context_left)
         self._frames = self._frames[:, n_past + n_frames - kept :]
         self._n_past = kept
-        return _Block(frames[:, n_past : n_past + n_frames], shown, n_past, begun)
+        return _Block(frames[:, n_past : n_past + n_frames], shown, n_past, n_ahead, begun)
 
     def _spectrum(self, block: _Block) -> np.ndarray:
         """A block denoised: (channels, bins, frames)."""
-        noisy, shown, n_past, begun = block
+        noisy, shown, n_past, n_ahead, begun = block
         inside = slice(n_past, n_past + noisy.shape[1])
         shared, top = self._shared_bins, self._top_band
         if begun is None:
-            output = self._network.run(shown, self._states)[:, inside]
+            output = self._network.run(shown, self._states, n_ahead)[:, inside]
         else:
             output = self._network.finish(begun, self._states)[:, inside]
         denoised = np.empty_like(noisy)

@@ -37,7 +37,7 @@ def test_two_halves_are_the_whole_and_share_no_state(name: str) -> None:
     content = graph_of(name)
     whole, halves = session_of(content), halves_of(content)
     recurrences = [node.op_type for node in onnx.load_from_string(content).graph.node].count("GRU")
-    if recurrences < 2:
+    if recurrences < 2 or name == "bidirectional":  # the two of one block are side by side
         assert halves is None
         return
     assert halves is not None
@@ -46,6 +46,8 @@ def test_two_halves_are_the_whole_and_share_no_state(name: str) -> None:
     for node in whole.get_inputs():
         sizes = [size if isinstance(size, int) else {"batch": 2, "frames": 9}[size] for size in node.shape]
         values[node.name] = rng.normal(0, 0.1, sizes).astype(np.float32)
+        if node.name == "ahead":
+            values[node.name] = np.array([3], np.int64)
     names = [node.name for node in whole.get_outputs()]
     expected = dict(zip(names, whole.run(names, values), strict=True))
     found = dict(values)
@@ -58,7 +60,7 @@ def test_two_halves_are_the_whole_and_share_no_state(name: str) -> None:
         np.testing.assert_array_equal(found[output], expected[output])
     early, late = ({each for each in half.inputs if each.endswith("_in")} for half in halves)
     assert not early & late
-    assert early | late == values.keys() - {"noisy"}
+    assert early | late == values.keys() - {"noisy", "ahead"}
     for half in halves:  # a state comes out where it goes in
         assert {f"{each.removesuffix('_in')}_out" for each in half.inputs if each.endswith("_in")} == {
             each for each in half.outputs if each.endswith("_out")

@@ -28,7 +28,10 @@ BIDIRECTIONAL_CONTEXT_FRAMES = 128
 
 @dataclass(frozen=True)
 class Context:
-    """Frames that a block needs on each side for a whole-file result; blocks start at multiples."""
+    """Frames that a block needs on each side for a whole-file result; blocks start at multiples.
+
+    None on the left where what came before is kept as states.
+    """
 
     left: int
     right: int
@@ -100,10 +103,33 @@ def macs_per_second(network: keras.Model, spec: ModelSpec) -> int:
     return round(sum(layer_macs(network, spec).values()))
 
 
+def sees_frames_around(network: keras.Model) -> bool:
+    """Whether one of its layers makes a frame of those before *and* after it, a recurrence left out."""
+
+    def sees(layer: Any) -> bool:
+        if isinstance(layer, own.SpectralConv2D):
+            return not layer.causal and (layer.kernel[0] > 1 or layer.stride[0] > 1)
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose):
+            return layer.kernel_size[0] > 1
+        if isinstance(layer, keras.layers.MaxPooling2D):
+            return layer.pool_size[0] > 1
+        return isinstance(layer, keras.layers.UpSampling2D) and layer.size[0] > 1
+
+    return any(sees(layer) for layer in _layers(network))
+
+
+def looks_ahead(network: keras.Model) -> bool:
+    """Whether it has a recurrence that comes from the end."""
+    return any(
+        isinstance(layer, own.AxisGRU) and layer.axis == "frames" and layer.bidirectional
+        for layer in _layers(network)
+    )
+
+
 def context_frames(network: keras.Model, spec: ModelSpec) -> Context:
-    """The context of a network. A causal one keeps its state between blocks and needs none."""
-    if spec.causal:
-        return Context(0, 0, 1)
+    """The context of a network. What runs forwards keeps its state between blocks and needs none."""
+    if not sees_frames_around(network):
+        return Context(0, BIDIRECTIONAL_CONTEXT_FRAMES if looks_ahead(network) else 0, 1)
     shares, reach = _frame_rates(network), 0.0
     for layer in _layers(network):
         if isinstance(layer, own.SpectralConv2D):

@@ -78,11 +78,18 @@ def audio_graph(preset: Preset, settings: Mapping[str, Any]) -> onnx.ModelProto:
         _rename(node.input, "noisy")
         _rename(node.output, "denoised")
         _rename(node.input, "denoised")
+    states = [info for info in inner.input if info.name not in ("noisy", "ahead")]
+    if len(states) + 1 < len(inner.input):  # it looks ahead: whoever runs it shows it all there is
+        constants.append(numpy_helper.from_array(np.zeros(1, np.int64), "ahead"))
     graph = helper.make_graph(
         [*before, *inner.node, *after],
         "audenoise",
-        [_info("audio", "batch", "samples"), *_states("_in", delay), *_without(inner.input, "noisy")],
-        [_info("denoised", "batch", "samples"), *_states("_out", delay), *_without(inner.output, "denoised")],
+        [_info("audio", "batch", "samples"), *_states("_in", delay), *states],
+        [
+            _info("denoised", "batch", "samples"),
+            *_states("_out", delay),
+            *(info for info in inner.output if info.name != "denoised"),
+        ],
         [*inner.initializer, *constants],
     )
     exported = helper.make_model(graph, opset_imports=model.opset_import, producer_name="audenoise")
@@ -103,10 +110,6 @@ def _info(name: str, *sizes: int | str) -> onnx.ValueInfoProto:
 
 def _states(suffix: str, delay: int) -> list[onnx.ValueInfoProto]:
     return [_info(f"{name}{suffix}", "batch", delay) for name in ("past", "tail")]
-
-
-def _without(infos: Any, name: str) -> list[onnx.ValueInfoProto]:
-    return [info for info in infos if info.name != name]
 
 
 def state_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:

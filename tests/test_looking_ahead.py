@@ -1,0 +1,120 @@
+"""A network whose recurrences run backwards too: its blocks keep states and are shown what comes."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from architecture_specs import SPECS
+from recordings import hiss, voice
+
+import audenoise.network
+import audenoise.stream
+from audenoise.architectures import build_network
+from audenoise.architectures.summary import context_frames
+from audenoise.denoiser import Denoiser
+from audenoise.errors import ModelError
+from audenoise.exporting import export_model
+from audenoise.layers import to_numpy
+from audenoise.network import Network
+from audenoise.presets import Preset, load_preset, write_metadata
+from audenoise.publishing import publish
+from audenoise.run_folders import RunState
+from audenoise.specs import ModelSpec, dump_spec, parse_spec
+
+RATE = 16000
+
+
+def spec_of(**keys: object) -> ModelSpec:
+    both = SPECS["full_band"]
+    return parse_spec(
+        {**both, "causal": False, "bottleneck": {**both["bottleneck"], "bidirectional": True, **keys}}
+    )
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory) -> Preset:
+    """Untrained; what runs forwards remembers for long, what runs backwards doesn't."""
+    run, spec = tmp_path_factory.mktemp("ahead"), spec_of(blocks=2)
+    keras.utils.set_random_seed(3)
+    network, rng = build_network(spec), np.random.default_rng(0)
+    for weight in network.weights:
+        if "moving" not in weight.path:
+            weight.assign(to_numpy(weight) + 0.2 * rng.standard_normal(weight.shape))
+        if weight.path.endswith("gru_cell/bias"):
+            value = to_numpy(weight).copy()
+            # Of the update gates: how much of the state is kept.
+            value[:, : value.shape[1] // 3] += -1.5 if "backward" in weight.path else 1.5
+            weight.assign(value)
+    network.save_weights(run / "best.weights.h5")
+    (run / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
+    RunState(epoch=1, best_epoch=1, best_loss=1.0, seconds=1.0, last="best.weights.h5").write(run)
+    assert publish(run, run / "model", description="x", licence="MIT", data=["none"]) < 1e-4
+    return load_preset(run / "model")
+
+
+@pytest.fixture(scope="module")
+def audio() -> np.ndarray:
+    return (0.5 * voice(9.0, RATE, seed=0) + hiss(9.0, RATE, seed=1)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def whole(preset: Preset, audio: np.ndarray) -> np.ndarray:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audenoise.stream, "_CONTEXTS_PER_BLOCK", 1000)
+        return Denoiser(preset, threads=1).denoise(audio, RATE)
+
+
+def test_only_what_comes_is_needed(preset: Preset) -> None:
+    assert (preset.context_left, preset.context_right) == (0, 128)
+    assert context_frames(build_network(spec_of()), spec_of()).right == 128
+
+
+@pytest.mark.parametrize("block_s", [0.0, 0.3, None])
+def test_blocks_give_what_the_whole_file_does(
+    preset: Preset, audio: np.ndarray, whole: np.ndarray, block_s: float | None
+) -> None:
+    stream = Denoiser(preset, threads=1).stream(RATE, block_s=block_s)
+    parts = [stream.process(audio[start : start + 7000]) for start in range(0, len(audio), 7000)]
+    found = np.concatenate([*parts, stream.flush()])
+    assert len(found) == len(audio)
+    assert np.abs(found - whole).max() < 1e-3 * np.abs(whole).max()
+
+
+def test_without_what_comes_or_what_was_they_would_not(
+    preset: Preset, audio: np.ndarray, whole: np.ndarray
+) -> None:
+    """Proof that the test above can fail."""
+    denoiser, cut = Denoiser(preset, threads=1), 4 * RATE
+    late = denoiser.denoise(audio[cut:], RATE)
+    early = denoiser.denoise(audio[:cut], RATE)
+    differences = (
+        np.abs(late[200:4000] - whole[cut + 200 : cut + 4000]).max(),
+        np.abs(early[-4000:-200] - whole[cut - 4000 : cut - 200]).max(),
+    )
+    assert min(differences) > 5e-3 * np.abs(whole).max(), differences
+
+
+def test_two_threads_give_the_same(
+    preset: Preset, audio: np.ndarray, whole: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audenoise.network, "_WORTH_CUTTING_S", 1.0)
+    denoiser = Denoiser(preset, threads=2)
+    found = denoiser.denoise(audio, RATE)
+    assert denoiser._network.in_halves
+    assert np.abs(found - whole).max() < 1e-3 * np.abs(whole).max()
+
+
+def test_it_is_exported_for_whole_signals(preset: Preset, tmp_path: Path) -> None:
+    exported = export_model(preset.folder, tmp_path / "out", format="onnx")
+    assert exported.difference < 1e-4
+
+
+def test_a_graph_whose_states_need_the_past_as_well_is_refused(preset: Preset) -> None:
+    lying = {**preset.metadata, "context_frames": {"left": 2, "right": 2}}
+    original = (preset.folder / "metadata.json").read_text()
+    try:
+        with pytest.raises(ModelError, match=r"has states; then context_frames .* must be 0 on the left"):
+            Network(write_metadata(preset.folder, lying), threads=1)
+    finally:
+        (preset.folder / "metadata.json").write_text(original)
