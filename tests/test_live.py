@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +23,7 @@ from hypothesis import strategies as st
 
 from audenoise.cli import main
 from audenoise.denoiser import Denoiser
-from audenoise.errors import AudioFileError, DeviceError, SignalError
+from audenoise.errors import AudioFileError, DeviceError, ModelError, SignalError
 from audenoise.live import LiveEngine, choose_device, describe_devices, run_live, session, set_up
 from audenoise.live.devices import choose_sample_rate
 from audenoise.live.engine import FADE_S, block_samples
@@ -312,6 +314,13 @@ def test_no_devices() -> None:
     card.default.device = [-1, -1]
     with pytest.raises(DeviceError, match="no default input device; choose one with --input"):
         choose_device(card, "input")
+
+
+def test_a_model_that_looks_seconds_ahead_is_for_files(half: Denoiser) -> None:
+    for frames, refused in ((128, True), (20, False)):
+        denoiser = Denoiser(replace(half.preset, context_right=frames), threads=1)
+        with pytest.raises(ModelError, match=r"looks 2\.0 s ahead") if refused else nullcontext():
+            set_up(denoiser, FakeSoundDevice())
 
 
 def test_the_rate_suits_both() -> None:

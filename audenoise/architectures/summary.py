@@ -264,7 +264,13 @@ def describe(spec: ModelSpec | EnhancerSpec, *, source: str = "spec") -> str:
     if spec.causal:
         reach = f"causal, latency {1e3 * spec.stft.window_samples / spec.sample_rate:.0f} ms"
     else:
-        reach = f"not causal, context {context_frames(network, spec).right} frames on each side"
+        context = context_frames(network, spec)
+        around = (
+            f"context {context.right} frames on each side"
+            if context.left
+            else f"looks {context.right} frames ahead"
+        )
+        reach = f"not causal, {around}"
     return "\n".join([*_table(network, macs), *_sizes(spec, reach)])
 
 

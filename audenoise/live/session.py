@@ -14,13 +14,14 @@ from typing import Any, NoReturn
 
 from audenoise.audio import AudioWriter
 from audenoise.denoiser import Denoiser
-from audenoise.errors import DeviceError
+from audenoise.errors import DeviceError, ModelError
 
 from .devices import Device, channel_count, choose_device, choose_sample_rate
 from .engine import LiveCounts, LiveEngine, block_samples
 from .terminal import Keys, Meter
 
 _LOOK_S = 0.05
+_LONGEST_AHEAD_S = 0.5
 _SILENT_DEVICE_S = 3.0
 _FLOOR_POWER = 1e-12
 
@@ -100,7 +101,16 @@ def set_up(
         If a device or a rate doesn't fit.
     SignalError
         If a parameter is out of range.
+    ModelError
+        If the model looks further ahead than anyone would wait.
     """
+    preset = denoiser.preset
+    ahead_s = preset.context_right * preset.stft.hop_length / preset.sample_rate
+    if ahead_s > _LONGEST_AHEAD_S:
+        raise ModelError(
+            f"{preset.name}: looks {ahead_s:.1f} s ahead, so it is for files; live needs a causal "
+            "model, such as standard"
+        )
     microphone = choose_device(backend, "input", source)
     speaker = choose_device(backend, "output", target)
     rate = choose_sample_rate(backend, microphone, speaker, wanted=sample_rate)
