@@ -13,6 +13,7 @@ from keras import ops
 from audenoise.devices import ONE_DEVICE, Devices
 from audenoise.layers import SpectralTransform, to_numpy
 from audenoise.losses import denoising_losses
+from audenoise.schedules import WarmCosine
 from audenoise.specs import ModelSpec, TrainingSpec
 
 
@@ -98,16 +99,10 @@ def make_optimizer(spec: ModelSpec) -> keras.optimizers.Optimizer:
 
 def rate_of(recipe: TrainingSpec, total: int) -> Any:
     """The learning rate of `total` steps: a number, or a schedule to be called with the step."""
+    if recipe.schedule != "cosine":
+        return recipe.learning_rate
     warmup = min(recipe.warmup_steps, total // 10)
-    if recipe.schedule == "cosine":
-        return keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=recipe.learning_rate / 100 if warmup else recipe.learning_rate,
-            decay_steps=max(1, total - warmup),
-            alpha=1e-3,
-            warmup_target=recipe.learning_rate if warmup else None,
-            warmup_steps=warmup,
-        )
-    return recipe.learning_rate
+    return WarmCosine(recipe.learning_rate, total=total, warmup=warmup, floor=1e-3)
 
 
 def optimizer_of(recipe: TrainingSpec) -> keras.optimizers.Optimizer:

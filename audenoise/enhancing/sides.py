@@ -19,6 +19,7 @@ from audenoise.architectures.enhancer_layers import band_weights, log_mel
 from audenoise.enhancer_pairs import PairBatch
 from audenoise.layers import SpectralTransform, ops, to_numpy
 from audenoise.losses import compressed_losses
+from audenoise.schedules import WarmCosine
 from audenoise.specs.enhancer import EnhancerSpec
 
 RECONSTRUCTION_TERMS = ("mel", "output_mel", "stft", "magnitude", "complex", "phase", "waveform")
@@ -214,16 +215,9 @@ def make_optimizer(spec: EnhancerSpec, rate: float, *, average: bool) -> keras.o
     """AdamW with the spec's warm-up and decay; the generator's keeps an average of its weights as well."""
     recipe, schedule = spec.training, spec.schedule
     total = recipe.epochs * recipe.steps_per_epoch
-    warmup = min(schedule.warmup_steps, total // 10)
-    decay: Any = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=rate / 100 if warmup else rate,
-        decay_steps=max(1, total - warmup),
-        alpha=1e-2 if schedule.decay == "cosine" else 1.0,
-        warmup_target=rate if warmup else None,
-        warmup_steps=warmup,
-    )
+    warmup, floor = min(schedule.warmup_steps, total // 10), 1e-2 if schedule.decay == "cosine" else 1.0
     return keras.optimizers.AdamW(
-        decay,
+        WarmCosine(rate, total=total, warmup=warmup, floor=floor),
         beta_1=recipe.betas[0],
         beta_2=recipe.betas[1],
         weight_decay=recipe.weight_decay,
