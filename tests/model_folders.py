@@ -1,11 +1,12 @@
 """Tiny model folders for tests: the graphs are known arithmetic, so expected outputs have a closed form."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from audenoise.presets import Preset, write_metadata
+from audenoise.presets import Preset, load_preset, write_metadata
 
 SAMPLE_RATE = 16000
 N_FFT = 512
@@ -180,3 +181,27 @@ def _write(
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     metadata = metadata_of(folder.name, context=context, multiple=multiple) | (changed or {})
     return write_metadata(folder, metadata)
+
+
+def published(spec: Any, folder: Path, network: Any = None) -> Preset:
+    """A network of Keras as `audenoise publish` leaves it, by default an untrained one.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    folder : Path
+        To make.
+    network : keras.Model, optional
+    """
+    from audenoise.architectures import build_network
+    from audenoise.publishing import publish
+    from audenoise.run_folders import RunState
+    from audenoise.specs import dump_spec
+
+    run = folder.with_name(f"{folder.name}-run")
+    run.mkdir(parents=True)
+    (network or build_network(spec)).save_weights(run / "best.weights.h5")
+    (run / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
+    RunState(epoch=1, best_epoch=1, best_loss=1.0, seconds=1.0, last="best.weights.h5").write(run)
+    publish(run, folder, description="Untrained.", licence="MIT", data=["none"])
+    return load_preset(folder)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from architecture_specs import SPECS
+from model_folders import published
 from recordings import hiss, voice
 
 import audenoise.network
@@ -17,10 +18,8 @@ from audenoise.errors import ModelError
 from audenoise.exporting import export_model
 from audenoise.layers import to_numpy
 from audenoise.network import Network
-from audenoise.presets import Preset, load_preset, write_metadata
-from audenoise.publishing import publish
-from audenoise.run_folders import RunState
-from audenoise.specs import ModelSpec, dump_spec, parse_spec
+from audenoise.presets import Preset, write_metadata
+from audenoise.specs import ModelSpec, parse_spec
 
 RATE = 16000
 
@@ -35,7 +34,7 @@ def spec_of(**keys: object) -> ModelSpec:
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory: pytest.TempPathFactory) -> Preset:
     """Untrained; what runs forwards remembers for long, what runs backwards doesn't."""
-    run, spec = tmp_path_factory.mktemp("ahead"), spec_of(blocks=2)
+    spec = spec_of(blocks=2)
     keras.utils.set_random_seed(3)
     network, rng = build_network(spec), np.random.default_rng(0)
     for weight in network.weights:
@@ -46,11 +45,7 @@ def preset(tmp_path_factory: pytest.TempPathFactory) -> Preset:
             # Of the update gates: how much of the state is kept.
             value[:, : value.shape[1] // 3] += -1.5 if "backward" in weight.path else 1.5
             weight.assign(value)
-    network.save_weights(run / "best.weights.h5")
-    (run / "spec.yaml").write_text(dump_spec(spec), encoding="utf-8")
-    RunState(epoch=1, best_epoch=1, best_loss=1.0, seconds=1.0, last="best.weights.h5").write(run)
-    assert publish(run, run / "model", description="x", licence="MIT", data=["none"]) < 1e-4
-    return load_preset(run / "model")
+    return published(spec, tmp_path_factory.mktemp("ahead") / "model", network)
 
 
 @pytest.fixture(scope="module")
