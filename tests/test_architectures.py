@@ -41,7 +41,9 @@ def spec_of(name: str) -> ModelSpec:
 
 CAUSAL = [name for name in NAMES if spec_of(name).causal]
 AROUND = [
-    name for name in NAMES if not spec_of(name).causal and name not in ("bidirectional", "one_way_not_causal")
+    name
+    for name in NAMES
+    if not spec_of(name).causal and name not in ("bidirectional", "one_way_not_causal", "large")
 ]
 """Those with layers that see frames to both sides."""
 

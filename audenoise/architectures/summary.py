@@ -22,8 +22,9 @@ from audenoise.specs import (
 )
 from audenoise.specs.enhancer import EnhancerSpec
 
-BIDIRECTIONAL_CONTEXT_FRAMES = 128
-"""A recurrence that runs backwards has no end to its context; two seconds at a hop of 16 ms change little."""
+BIDIRECTIONAL_CONTEXT_FRAMES = 512
+"""A recurrence that runs backwards has no end to its context. With so many frames blocks of the bundled model
+`large` differ from a whole file by 1e-3 of the peak, with a quarter by 4e-2."""
 
 
 @dataclass(frozen=True)
