@@ -31,6 +31,8 @@ class Network:
     preset : Preset
     bins : int
         Frequencies of a frame: n_fft // 2 + 1.
+    looks_ahead : bool
+        Whether blocks with states come with frames that are only looked at.
 
     Raises
     ------
@@ -56,11 +58,6 @@ class Network:
     def has_states(self) -> bool:
         """Whether a block goes on from the one before; otherwise it comes with frames around it."""
         return bool(self._states)
-
-    @property
-    def looks_ahead(self) -> bool:
-        """Whether blocks with states come with frames that are only looked at."""
-        return self._ahead
 
     @property
     def in_halves(self) -> bool:
@@ -122,7 +119,7 @@ class Network:
 
     def _values(self, noisy: np.ndarray, states: Values, ahead: int) -> Values:
         values = {"noisy": _parts(noisy), **states}
-        return {**values, "ahead": np.array([ahead], np.int64)} if self._ahead else values
+        return {**values, "ahead": np.array([ahead], np.int64)} if self.looks_ahead else values
 
     def begin(self, noisy: np.ndarray, states: Values, ahead: int = 0) -> Values:
         """The first half of `run`, where `in_halves`; another thread may be in `finish` with these states.
@@ -186,7 +183,7 @@ class Network:
                     f"stft.n_fft. Received: {node.shape}"
                 )
         ahead = inputs.pop("ahead", None)
-        self._ahead = ahead is not None
+        self.looks_ahead = ahead is not None
         if ahead is not None and (ahead.type != "tensor(int64)" or ahead.shape != [1]):
             raise ModelError(f"{self._where}: ahead must be int64 of shape (1,). Received: {ahead.shape}")
         states = {}
@@ -204,10 +201,10 @@ class Network:
                 raise ModelError(f"{self._where}: state {name} has no output {state}_out")
             states[state] = shape
         preset = self.preset
-        if states and (preset.context_left or (preset.context_right and not self._ahead)):
-            most = "0 on the left" if self._ahead else "0 and 0"
+        if states and (preset.context_left or (preset.context_right and not self.looks_ahead)):
+            most = "0 on the left" if self.looks_ahead else "0 and 0"
             raise ModelError(f"{self._where} has states; then context_frames in the metadata must be {most}")
-        if self._ahead and not states:
+        if self.looks_ahead and not states:
             raise ModelError(f"{self._where} has an input ahead, but no states that it could be for")
         return states
 
