@@ -81,10 +81,11 @@ def _left_out(*packages: str) -> Iterator[None]:
     audenoise uses none of these wrappers, and their packages take a fifth of Keras' start. What is loaded
     already stays.
     """
-    missing = [package for package in packages if package not in sys.modules]
-    sys.modules.update(dict.fromkeys(missing))  # None: its import fails
+    loaded: dict[str, Any] = sys.modules
+    missing = [package for package in packages if package not in loaded]
+    loaded.update(dict.fromkeys(missing))  # None: its import fails
     try:
         yield
     finally:
         for package in missing:
-            del sys.modules[package]
+            del loaded[package]

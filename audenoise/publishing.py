@@ -78,7 +78,7 @@ def parity_error(network: keras.Model, graph: bytes, *, frames: int = 150, seed:
         if ahead:
             shown["ahead"] = np.array([frames - end], np.int64)
         denoised, *after = session.run(None, shown)
-        pieces.append(denoised[:, : end - start])
+        pieces.append(np.asarray(denoised)[:, : end - start])
         states = dict(zip(states, after, strict=True))
     return float(np.abs(np.concatenate(pieces, axis=1) - expected).max() / np.abs(expected).max())
 

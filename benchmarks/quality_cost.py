@@ -99,6 +99,6 @@ def draw(systems: list[Point], path: Path) -> None:
             before = value
         axes.margins(y=0.18)
     figure.supxlabel(
-        "Throughput over RNNoise's Python package, one core, 16 kHz (further right is faster). Blue: audenoise"
+        "Throughput over RNNoise's Python package, one core, 16 kHz (further right is faster); blue is ours"
     )
     figure.savefig(path, dpi=110, format="png")
