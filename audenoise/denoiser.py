@@ -186,8 +186,6 @@ class Denoiser:
             raise SignalError(f"max_attenuation_db must be at least 0. Received: {limit!r}")
         if block_s is not None and not (is_number(block_s) and 0.0 <= block_s <= 60.0):
             raise SignalError(f"block_s must be from 0 to 60 seconds. Received: {block_s!r}")
-        if not is_number(peak) or peak < 0.0:  # NaN comes from samples that are NaN, which are refused later
-            raise SignalError(f"peak must be a number of at least 0. Received: {peak!r}")
         kept = 0.0 if max_attenuation_db is None else 10.0 ** (-max_attenuation_db / 20.0)
         # Both mixtures are linear in (denoised - noisy), so they come to one weight.
         return DenoiserStream(
@@ -196,5 +194,5 @@ class Denoiser:
             int(channels),
             weight=strength * (1.0 - kept),
             block_s=block_s,
-            peak=float(peak),
+            peak=peak,
         )

@@ -260,15 +260,13 @@ class Enhancer:
             raise SignalError(f"amount must be a number from 0 to 1. Received: {amount!r}")
         if not (is_number(piece_s) and 0.0 < piece_s <= 60.0):
             raise SignalError(f"piece_s must be above 0 and at most 60 seconds. Received: {piece_s!r}")
-        if not is_number(peak) or peak < 0.0:  # NaN comes from samples that are NaN, which are refused later
-            raise SignalError(f"peak must be a number of at least 0. Received: {peak!r}")
         return EnhancerStream(
             self,
             (int(sample_rate), int(rates["output_rate"])),
             channels=int(channels),
             amount=amount,
             piece_s=piece_s,
-            peak=float(peak),
+            peak=peak,
         )
 
     def run(self, audio: np.ndarray) -> np.ndarray:

@@ -52,8 +52,15 @@ def work_samples(sample_rate: int, channels: int) -> int:
 def headroom(peak: float) -> np.float32:
     """The factor that brings audio beyond full scale back to it: networks know no levels far above 1.0.
 
-    1 for numbers that no recording has, which are refused further on.
+    1 for numbers that no recording has, and for NaN, which are refused further on.
+
+    Raises
+    ------
+    SignalError
+        If the peak is no number, or negative.
     """
+    if not is_number(peak) or peak < 0.0:
+        raise SignalError(f"peak must be a number of at least 0. Received: {peak!r}")
     return np.float32(1.0 / peak if 1.0 < peak < _HIGHEST_PEAK else 1.0)
 
 
