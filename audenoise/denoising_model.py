@@ -13,7 +13,7 @@ from keras import ops
 from audenoise.devices import ONE_DEVICE, Devices
 from audenoise.layers import SpectralTransform, to_numpy
 from audenoise.losses import denoising_losses
-from audenoise.schedules import WarmCosine
+from audenoise.optimizers import AdamW, WarmCosine
 from audenoise.specs import ModelSpec, TrainingSpec
 
 
@@ -115,4 +115,4 @@ def optimizer_of(recipe: TrainingSpec) -> keras.optimizers.Optimizer:
     }
     if recipe.optimizer == "adam":
         return keras.optimizers.Adam(rate, **common)
-    return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay, beta_2=0.99, **common)
+    return AdamW(rate, decay=recipe.weight_decay, beta_2=0.99, **common)

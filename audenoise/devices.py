@@ -103,9 +103,16 @@ class Devices:
         mine = np.concatenate(parts)
         return validation[0][mine], validation[1][mine]
 
-    def padded(self, audio: np.ndarray) -> np.ndarray:
-        """With silent examples at the end, so that all devices get as many."""
-        return np.pad(audio, ((0, -len(audio) % self.count), (0, 0)))
+    def in_equal_batches(self, audio: np.ndarray, batch_size: int) -> tuple[np.ndarray, int]:
+        """With silent examples at the end, so that all batches are of one size, and what all devices get too.
+
+        Returns (padded audio, size), at most `batch_size` but for what makes it a multiple of the number of
+        devices. TensorFlow would make another graph for a batch of another size.
+        """
+        batches = max(1, -(-len(audio) // batch_size))
+        size = -(-len(audio) // batches)
+        size += -size % self.count
+        return np.pad(audio, ((0, batches * size - len(audio)), (0, 0))), size
 
     # --- between hosts ---
 
@@ -175,8 +182,8 @@ class Devices:
     def predict(self, model: keras.Model, audio: np.ndarray, batch_size: int) -> np.ndarray:
         """The outputs of a model, computed by this host without the others where there are any."""
         if self.hosts == 1:
-            padded = self.padded(audio)
-            denoised = model.predict(padded, batch_size=batch_size, verbose=0)  # pyright: ignore[reportArgumentType]
+            padded, size = self.in_equal_batches(audio, batch_size)
+            denoised = model.predict(padded, batch_size=size, verbose=0)  # pyright: ignore[reportArgumentType]
             return np.asarray(denoised)[: len(audio)]
         import jax
 

@@ -157,6 +157,26 @@ def test_more_devices_than_there_are_is_one_line(folder: Path, tmp_path: Path, c
     assert find_devices(1) == Devices()
 
 
+@pytest.mark.parametrize(
+    ("examples", "devices", "expected"),
+    [
+        (1, 1, (1, 1)),
+        (6, 1, (6, 3)),
+        (5, 1, (6, 3)),
+        (8, 1, (8, 4)),
+        (9, 1, (9, 3)),
+        (5, 2, (8, 4)),
+        (1, 2, (2, 2)),
+    ],
+)
+def test_batches_are_of_one_size(examples: int, devices: int, expected: tuple[int, int]) -> None:
+    audio = np.ones((examples, 2), np.float32)
+    padded, size = Devices(count=devices).in_equal_batches(audio, 4)
+    assert (len(padded), size) == expected
+    np.testing.assert_array_equal(padded[:examples], audio)
+    assert not padded[examples:].any()
+
+
 def test_each_host_validates_on_its_part_of_every_batch() -> None:
     noisy = np.arange(11)[:, None] * np.ones((1, 3))
     parts = [Devices(count=2, hosts=2, host=i).examples((noisy, -noisy), 4) for i in (0, 1)]

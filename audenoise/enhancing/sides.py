@@ -19,7 +19,7 @@ from audenoise.architectures.enhancer_layers import band_weights, log_mel
 from audenoise.enhancer_pairs import PairBatch
 from audenoise.layers import SpectralTransform, ops, to_numpy
 from audenoise.losses import compressed_losses
-from audenoise.schedules import WarmCosine
+from audenoise.optimizers import AdamW, WarmCosine
 from audenoise.specs.enhancer import EnhancerSpec
 
 RECONSTRUCTION_TERMS = ("mel", "output_mel", "stft", "magnitude", "complex", "phase", "waveform")
@@ -216,11 +216,11 @@ def make_optimizer(spec: EnhancerSpec, rate: float, *, average: bool) -> keras.o
     recipe, schedule = spec.training, spec.schedule
     total = recipe.epochs * recipe.steps_per_epoch
     warmup, floor = min(schedule.warmup_steps, total // 10), 1e-2 if schedule.decay == "cosine" else 1.0
-    return keras.optimizers.AdamW(
+    return AdamW(
         WarmCosine(rate, total=total, warmup=warmup, floor=floor),
         beta_1=recipe.betas[0],
         beta_2=recipe.betas[1],
-        weight_decay=recipe.weight_decay,
+        decay=recipe.weight_decay,
         global_clipnorm=recipe.clip_norm,
         use_ema=average,
         ema_momentum=recipe.ema_momentum,
