@@ -1,19 +1,17 @@
 """Audio in, audio out: a published model applied to signals of any rate, length and channel count."""
 
 import os
-from functools import partial
 from typing import Self
 
 import numpy as np
 
-from audenoise.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from audenoise.errors import ModelError, SignalError
 from audenoise.network import Network
-from audenoise.presets import METADATA_FILE, Preset, load_preset
-from audenoise.stream import DenoiserStream, check_layout, is_number, peak_of, work_samples
+from audenoise.presets import METADATA_FILE, AppliedModel, Preset, load_preset
+from audenoise.stream import DenoiserStream, check_format, check_signal, is_number, peak_of, work_samples
 
 
-class Denoiser:
+class Denoiser(AppliedModel):
     """A published model, ready to denoise.
 
     Parameters
@@ -35,22 +33,14 @@ class Denoiser:
     """
 
     def __init__(self, preset: Preset, *, threads: int | None = None) -> None:
-        self.preset = preset
+        super().__init__(preset, threads=threads)
         if preset.is_enhancer:
             raise ModelError(f"{preset.folder}: {METADATA_FILE}: is an enhancer's; use `audenoise enhance`")
-        self.threads = min(2, os.cpu_count() or 1) if threads is None else threads
         self._network = Network(preset, threads=self.threads)
         try:
             self.stream(preset.sample_rate)
         except SignalError as error:
             raise ModelError(f"{preset.folder}: {METADATA_FILE}: stft: {error}") from error
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.preset.folder)!r}, threads={self.threads})"
-
-    def __reduce__(self) -> tuple:
-        # A graph that was loaded can't be pickled; another process loads it again, from the same folder.
-        return partial(type(self), threads=self.threads), (self.preset,)
 
     @classmethod
     def from_preset(
@@ -112,9 +102,7 @@ class Denoiser:
         >>> denoiser = Denoiser.from_preset()  # doctest: +SKIP
         >>> denoised = denoiser.denoise(noisy, 48000, max_attenuation_db=20)  # doctest: +SKIP
         """
-        check_layout(audio)
-        if audio.shape[0] == 0:
-            raise SignalError(f"audio must have at least one sample. Received: shape {audio.shape}")
+        check_signal(audio)
         channels = 1 if audio.ndim == 1 else audio.shape[1]
         stream = self.stream(
             sample_rate,
@@ -171,14 +159,7 @@ class Denoiser:
         >>> stream = denoiser.stream(16000)  # doctest: +SKIP
         >>> parts = [stream.process(block) for block in blocks] + [stream.flush()]  # doctest: +SKIP
         """
-        fits = is_number(sample_rate) and MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE
-        if not fits or int(sample_rate) != sample_rate:
-            raise SignalError(
-                f"sample_rate must be a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz. "
-                f"Received: {sample_rate!r}"
-            )
-        if not (is_number(channels) and 1 <= channels <= MAX_CHANNELS and int(channels) == channels):
-            raise SignalError(f"channels must be from 1 to {MAX_CHANNELS}. Received: {channels!r}")
+        check_format(channels, sample_rate=sample_rate)
         if not (is_number(strength) and 0.0 <= strength <= 1.0):
             raise SignalError(f"strength must be from 0 to 1. Received: {strength!r}")
         limit = max_attenuation_db

@@ -8,25 +8,26 @@ length. NumPy and ONNX Runtime only.
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Self
 
 import numpy as np
 
 from audenoise.array_types import AudioVector
-from audenoise.audio import (
-    MAX_CHANNELS,
-    MAX_SAMPLE_RATE,
-    MIN_SAMPLE_RATE,
-    StreamResampler,
-    resampled_length,
-)
+from audenoise.audio import StreamResampler, resampled_length
 from audenoise.conditioning import CONTEXT_S, conditioning_features
 from audenoise.errors import ModelError, SignalError
 from audenoise.onnx_session import first_line, open_session
-from audenoise.presets import GRAPH_FILE, METADATA_FILE, Preset, load_preset
+from audenoise.presets import GRAPH_FILE, METADATA_FILE, AppliedModel, Preset, load_preset
 from audenoise.spectral import frame_count, istft, make_window, stft
-from audenoise.stream import check_layout, headroom, is_number, peak_of, samples_of
+from audenoise.stream import (
+    check_format,
+    check_layout,
+    check_signal,
+    headroom,
+    is_number,
+    peak_of,
+    samples_of,
+)
 
 DEFAULT_ENHANCER = "enhancer"
 PIECE_S = 5.0
@@ -88,7 +89,7 @@ def restrained(heard: np.ndarray, enhanced: np.ndarray, power_scale: float) -> n
     return heard + gain[..., None].astype(np.float32) * added
 
 
-class Enhancer:
+class Enhancer(AppliedModel):
     """A published enhancer.
 
     Parameters
@@ -112,7 +113,8 @@ class Enhancer:
     """
 
     def __init__(self, preset: Preset, *, threads: int | None = None) -> None:
-        self.preset, self.sample_rate = preset, preset.sample_rate
+        super().__init__(preset, threads=threads)
+        self.sample_rate = preset.sample_rate
         self._where = f"{preset.folder}: {GRAPH_FILE}"
         if not preset.is_enhancer:
             raise ModelError(f"{preset.folder}: {METADATA_FILE}: is no enhancer's; use `audenoise predict`")
@@ -121,9 +123,6 @@ class Enhancer:
             raise ModelError(
                 f"{preset.folder}: {METADATA_FILE}: stft.hop_length must go into half the window"
             )
-        self.threads = min(2, os.cpu_count() or 1) if threads is None else threads
-        if self.threads < 1:
-            raise ModelError(f"threads must be at least 1. Received: {threads}")
         # Pieces do not wait for each other, parts of an operator would.
         self._session = open_session(preset.read_file(GRAPH_FILE), self._where, threads=1)
         names = {node.name for node in self._session.get_inputs()}
@@ -148,13 +147,6 @@ class Enhancer:
         reach = preset.context_left * sizes.hop_length + sizes.win_length
         reach += max(sizes.win_length, round(CONTEXT_S * preset.sample_rate))
         self.context_samples = -(-reach // sizes.hop_length) * sizes.hop_length
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.preset.folder)!r}, threads={self.threads})"
-
-    def __reduce__(self) -> tuple:
-        # As for the denoiser.
-        return partial(type(self), threads=self.threads), (self.preset,)
 
     @classmethod
     def from_preset(
@@ -203,9 +195,7 @@ class Enhancer:
         >>> enhancer = Enhancer.from_preset("models/mine")  # doctest: +SKIP
         >>> studio = enhancer.enhance(telephone, 8000)  # doctest: +SKIP
         """
-        check_layout(audio)
-        if audio.shape[0] == 0:
-            raise SignalError(f"audio must have at least one sample. Received: shape {audio.shape}")
+        check_signal(audio)
         columns = audio[:, None] if audio.ndim == 1 else audio
         stream = self.stream(
             sample_rate, columns.shape[1], amount=amount, output_rate=output_rate, peak=peak_of(columns)
@@ -244,25 +234,16 @@ class Enhancer:
         SignalError
             If a parameter is out of range.
         """
-        rates = {
-            "sample_rate": sample_rate,
-            "output_rate": self.sample_rate if output_rate is None else output_rate,
-        }
-        for name, rate in rates.items():
-            if not (is_number(rate) and MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE and int(rate) == rate):
-                raise SignalError(
-                    f"{name} must be a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz. "
-                    f"Received: {rate!r}"
-                )
-        if not (is_number(channels) and 1 <= channels <= MAX_CHANNELS and int(channels) == channels):
-            raise SignalError(f"channels must be from 1 to {MAX_CHANNELS}. Received: {channels!r}")
+        if output_rate is None:
+            output_rate = self.sample_rate
+        check_format(channels, sample_rate=sample_rate, output_rate=output_rate)
         if not (is_number(amount) and 0.0 <= amount <= 1.0):
             raise SignalError(f"amount must be a number from 0 to 1. Received: {amount!r}")
         if not (is_number(piece_s) and 0.0 < piece_s <= 60.0):
             raise SignalError(f"piece_s must be above 0 and at most 60 seconds. Received: {piece_s!r}")
         return EnhancerStream(
             self,
-            (int(sample_rate), int(rates["output_rate"])),
+            (int(sample_rate), int(output_rate)),
             channels=int(channels),
             amount=amount,
             piece_s=piece_s,

@@ -22,8 +22,6 @@ def open_session(content: bytes, where: str, *, threads: int) -> ort.InferenceSe
     ModelError
         If it can't be loaded.
     """
-    if threads < 1:
-        raise ModelError(f"threads must be at least 1. Received: {threads}")
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4  # what goes wrong is raised as well

@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,35 @@ class Preset:
         """Check every file that the metadata lists. Raises `ModelError` for the first bad one."""
         for filename in self.files:
             self.read_file(filename)
+
+
+class AppliedModel:
+    """What a denoiser and an enhancer have in common: a model folder, and threads to run its graph.
+
+    Parameters
+    ----------
+    preset : Preset
+    threads : int, optional
+        Default: 2, or 1 on a machine with one core.
+
+    Raises
+    ------
+    ModelError
+        If there are fewer threads than one.
+    """
+
+    def __init__(self, preset: Preset, *, threads: int | None = None) -> None:
+        self.preset = preset
+        self.threads = min(2, os.cpu_count() or 1) if threads is None else threads
+        if self.threads < 1:
+            raise ModelError(f"threads must be at least 1. Received: {threads}")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.preset.folder)!r}, threads={self.threads})"
+
+    def __reduce__(self) -> tuple:
+        # A graph that was loaded can't be pickled; another process loads it again, from the same folder.
+        return partial(type(self), threads=self.threads), (self.preset,)
 
 
 def models_folder() -> Path:

@@ -13,11 +13,11 @@ import numbers
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
-from audenoise.audio import StreamResampler
+from audenoise.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, StreamResampler
 from audenoise.errors import SignalError
 from audenoise.network import Network, Values
 from audenoise.phase import PhaseStream
@@ -435,6 +435,26 @@ def _is_smooth(number: int) -> bool:
 
 def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, numbers.Real)  # NumPy's scalars are registered with it
+
+
+def check_format(channels: Any, **rates: Any) -> None:
+    """Raise `SignalError` for a number of channels or a sample rate, named by its parameter, out of range."""
+    for name, rate in rates.items():
+        fits = is_number(rate) and MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE
+        if not fits or int(rate) != rate:
+            raise SignalError(
+                f"{name} must be a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz. "
+                f"Received: {rate!r}"
+            )
+    if not (is_number(channels) and 1 <= channels <= MAX_CHANNELS and int(channels) == channels):
+        raise SignalError(f"channels must be from 1 to {MAX_CHANNELS}. Received: {channels!r}")
+
+
+def check_signal(audio: np.ndarray) -> None:
+    """`check_layout`, and at least one sample."""
+    check_layout(audio)
+    if audio.shape[0] == 0:
+        raise SignalError(f"audio must have at least one sample. Received: shape {audio.shape}")
 
 
 def check_layout(audio: np.ndarray) -> None:
