@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnxruntime as ort
@@ -59,10 +60,13 @@ class Network:
         """Whether a block goes on from the one before; otherwise it comes with frames around it."""
         return bool(self._states)
 
-    @property
-    def in_halves(self) -> bool:
+    def in_halves(self, batch: int) -> bool:
         """Whether `begin` and `finish` can be used: with threads for both, once enough audio was expected."""
-        return bool(self._halves)
+        return bool(self._halves) and not self._one_by_one(batch)
+
+    def _one_by_one(self, batch: int) -> bool:
+        # With surroundings a run is long, so that they pay: too long for many channels at once.
+        return batch > 2 and self.preset.context_left + self.preset.context_right > 0
 
     def expect(self, seconds: float) -> None:
         """Count audio that will come, all channels together; where there is enough of it, cut the graph."""
@@ -114,10 +118,25 @@ class Network:
         ModelError
             If the graph fails or answers in another shape.
         """
-        values = self._values(noisy, states, ahead)
+        if self._one_by_one(len(noisy)):
+            return self._each(noisy, states, ahead)
+        values = self.values(noisy, states, ahead)
         return self._denoised(self._results(self._session, self._outputs, values, states), noisy.shape)
 
-    def _values(self, noisy: np.ndarray, states: Values, ahead: int) -> Values:
+    def _each(self, noisy: np.ndarray, states: Values, ahead: int) -> np.ndarray:
+        """`run` for each of a batch by itself, as many at a time as there are threads."""
+
+        def one(i: int) -> tuple[np.ndarray, Values]:
+            own = {name: value[i : i + 1] for name, value in states.items()}
+            return self.run(noisy[i : i + 1], own, ahead), own
+
+        with ThreadPoolExecutor(self._threads, "audenoise-channel") as pool:
+            denoised, after = zip(*pool.map(one, range(len(noisy))), strict=True)
+        states.update({name: np.concatenate([own[name] for own in after]) for name in states})
+        return np.concatenate(denoised)
+
+    def values(self, noisy: np.ndarray, states: Values, ahead: int = 0) -> Values:
+        """What the graph is fed in `run`, by input name."""
         values = {"noisy": _parts(noisy), **states}
         return {**values, "ahead": np.array([ahead], np.int64)} if self.looks_ahead else values
 
@@ -130,7 +149,7 @@ class Network:
             What `finish` wants.
         """
         session, inputs, outputs = self._halves[0]
-        values = self._values(noisy, states, ahead)
+        values = self.values(noisy, states, ahead)
         results = self._results(session, outputs, {name: values[name] for name in inputs}, states)
         return {**{name: values[name] for name in values if name not in states}, **results}
 

@@ -26,7 +26,7 @@ from audenoise.spectral import StreamingIstft, StreamingStft, make_window
 
 BLOCK_SECONDS = 3.0  # of audio per run of the network where latency doesn't matter; more leaves the cache
 _RECURRENT_BLOCK_SECONDS = 1.5  # as fast where nothing is run twice for its context, and parts better
-_CONTEXTS_PER_BLOCK = 4  # of one or two channels: what is run for its surroundings only is a fifth then
+_CONTEXTS_PER_BLOCK = 4  # what is run for its surroundings only is a fifth then
 _WORK_SECONDS = 12.0  # of audio at a time for a whole recording, of one or two channels
 _HIGHEST_PEAK = 1e30
 _AHEAD = 2  # blocks that may be between a network's halves
@@ -142,8 +142,8 @@ class DenoiserStream:
         self._window_sum = np.float32(make_window(scaled.window, win_length).sum())
         frames_per_s = self._rate / hop_length
         block_seconds = _RECURRENT_BLOCK_SECONDS if network.has_states else BLOCK_SECONDS
-        context, share = preset.context_left + preset.context_right, 2 / max(2, channels)
-        fastest = max(block_seconds * frames_per_s, context, _CONTEXTS_PER_BLOCK * share * context)
+        context = preset.context_left + preset.context_right
+        fastest = max(block_seconds * frames_per_s, _CONTEXTS_PER_BLOCK * context)
         least = fastest if block_s is None else block_s * frames_per_s
         self._block_frames = self._whole_multiples(max(1.0, least))
         self._full_block = max(self._block_frames, self._whole_multiples(fastest))
@@ -263,7 +263,7 @@ class DenoiserStream:
         long = seconds > _RECURRENT_BLOCK_SECONDS
         if long and not self._announced:
             self._network.expect(seconds)
-        halves = long and self._network.in_halves
+        halves = long and self._network.in_halves(self.channels)
         resampled = pieces if self._up is None else map(self._up.process, pieces)
         blocks = (block for piece in resampled for block in self._blocks(piece, halves=halves))
         if not halves:

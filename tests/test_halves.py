@@ -147,5 +147,5 @@ def test_a_graph_is_cut_once_enough_audio_has_come(monkeypatch: pytest.MonkeyPat
         for _ in ends:
             denoiser.denoise(audio, 16000)
             in_blocks.stream(16000, block_s=None).process(audio)
-            found.append([each._network.in_halves for each in (denoiser, in_blocks)])
+            found.append([each._network.in_halves(1) for each in (denoiser, in_blocks)])
         assert found == [[end, end] for end in ends]

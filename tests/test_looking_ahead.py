@@ -1,6 +1,7 @@
 """A network whose recurrences run backwards too: its blocks keep states and are shown what comes."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -96,8 +97,32 @@ def test_two_threads_give_the_same(
     monkeypatch.setattr(audenoise.network, "_WORTH_CUTTING_S", 1.0)
     denoiser = Denoiser(preset, threads=2)
     found = denoiser.denoise(audio, RATE)
-    assert denoiser._network.in_halves
+    assert denoiser._network.in_halves(1)
     assert np.abs(found - whole).max() < 1e-3 * np.abs(whole).max()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_many_channels_give_the_same_a_few_at_a_time(
+    preset: Preset, audio: np.ndarray, whole: np.ndarray, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audenoise.network, "_WORTH_CUTTING_S", 1.0)
+    sizes = []
+    results = Network._results
+
+    def counted(self: Network, session: Any, outputs: Any, values: Any, states: Any) -> Any:
+        sizes.append(len(values["noisy"]))
+        return results(self, session, outputs, values, states)
+
+    monkeypatch.setattr(Network, "_results", counted)
+    channels = np.stack([audio, -0.5 * audio, np.roll(audio, 4000)], axis=1)
+    denoiser = Denoiser(preset, threads=threads)
+    found = denoiser.denoise(channels, RATE)
+    assert set(sizes) == {1}
+    alone = Denoiser(preset, threads=1).denoise(channels[:, 2], RATE)
+    peak = np.abs(whole).max()
+    assert np.abs(found[:, 0] - whole).max() < 1e-3 * peak
+    assert np.abs(found[:, 2] - alone).max() < 1e-3 * peak
+    assert np.abs(found[:, 0] - found[:, 2]).max() > 0.1 * peak
 
 
 def test_it_is_exported_for_whole_signals(preset: Preset, tmp_path: Path) -> None:
