@@ -106,7 +106,8 @@ def enhance(
     "--clean",
     required=True,
     help="Studio-like speech at 32 kHz or more, searched recursively; may be given again. Recordings whose "
-    "speech does not reach the spec's pairs.min_bandwidth_hz are left out, as measured.",
+    "speech does not reach the spec's pairs.min_bandwidth_hz, or whose upper band is duller than its "
+    "pairs.min_upper_db where that is set, are left out, as measured.",
     **FOLDERS,
 )
 @click.option("--noise", help="Background noise, searched recursively.  [default: coloured noise]", **FOLDERS)

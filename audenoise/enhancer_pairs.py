@@ -14,7 +14,7 @@ import numpy as np
 from audenoise import degradation
 from audenoise.array_types import AudioVector
 from audenoise.audio import audio_info, find_audio
-from audenoise.bandwidth import speech_bandwidth_hz
+from audenoise.bandwidth import speech_bandwidth_hz, upper_band_db
 from audenoise.corpus import VALIDATION_SEED, TrainingFolders, _subset, hold_out, load_responses
 from audenoise.denoiser import Denoiser
 from audenoise.enhancer import frame_features
@@ -184,8 +184,8 @@ def _wide_files(folders: Sequence[Path], least_hz: float) -> tuple[list[Path], l
 def wide_pool(
     folders: Sequence[Path], *, spec: EnhancerSpec, cache: Path, jobs: int = 2
 ) -> tuple[AudioPool, list[str]]:
-    """Decode the recordings whose speech reaches `pairs.min_bandwidth_hz`, as measured; and say what else is
-    there.
+    """Decode the recordings whose speech reaches `pairs.min_bandwidth_hz`, and whose upper band is as loud as
+    `pairs.min_upper_db`, as measured; and say what else is there.
 
     Raises
     ------
@@ -203,17 +203,29 @@ def wide_pool(
         raise refusal
     pool, bad = build_pool(files, sample_rate=spec.sample_rate, cache=cache, jobs=jobs)
     samples = pool.samples()
-    measured = []
+    reach_hz, upper_db = [], []
     for offset, length, gain in zip(pool.offsets, pool.lengths, pool.gains, strict=True):
         audio = samples[offset : offset + length].astype(np.float32) * gain
         # Stored with 16 bits twice: before, and, brought to full scale, in the pool.
-        measured.append(speech_bandwidth_hz(audio, spec.sample_rate, step=max(2.0**-15, float(gain))))
-    narrow = np.array(measured) < least_hz
+        reach_hz.append(speech_bandwidth_hz(audio, spec.sample_rate, step=max(2.0**-15, float(gain))))
+        upper_db.append(upper_band_db(audio, spec.sample_rate))
+    narrow = np.array(reach_hz) < least_hz
     if narrow.all():
         raise refusal
     if narrow.any():
         bad = [*bad, f"{int(narrow.sum())} recordings of {names}: their speech ends below {least_hz:g} Hz"]
-    return _subset(pool, ~narrow), [*skipped, *bad]
+    least_db = spec.pairs.min_upper_db
+    if least_db is None:
+        return _subset(pool, ~narrow), [*skipped, *bad]
+    dull = ~narrow & (np.array(upper_db) < least_db)
+    if (narrow | dull).all():
+        raise DataError(
+            f"{names}: no recording's band above 8 kHz is as loud as {least_db:g} dB; the brightest has "
+            f"{np.max(upper_db):.0f} dB; lower pairs.min_upper_db in the spec"
+        )
+    if dull.any():
+        bad = [*bad, f"{int(dull.sum())} recordings of {names}: duller above 8 kHz than {least_db:g} dB"]
+    return _subset(pool, ~narrow & ~dull), [*skipped, *bad]
 
 
 def make_pairs(

@@ -15,20 +15,20 @@ from enhancer_specs import RATE, TINY, pair_batch, pair_batches, tiny
 from recordings import hiss, voice
 
 from audenoise.audio import read_audio
-from audenoise.bandwidth import speech_bandwidth_hz
+from audenoise.bandwidth import speech_bandwidth_hz, upper_band_db
 from audenoise.cli import main
 from audenoise.corpus import TrainingFolders
-from audenoise.enhancer_pairs import PairBatch, make_pairs
+from audenoise.enhancer_pairs import PairBatch, make_pairs, wide_pool
 from audenoise.enhancing import training
 from audenoise.enhancing.judging import Referee
 from audenoise.enhancing.runs import averaged, load_game, prepare_enhancer_run, start_from
 from audenoise.enhancing.sides import Game
 from audenoise.enhancing.training import fit_enhancer
-from audenoise.errors import DataError, TrainingError
+from audenoise.errors import DataError, SpecError, TrainingError
 from audenoise.layers import to_numpy
 from audenoise.mixtures import MixtureStream
 from audenoise.run_folders import RunState
-from audenoise.specs.enhancer import dump_enhancer_spec
+from audenoise.specs.enhancer import dump_enhancer_spec, parse_enhancer_spec
 from audenoise.training_log import StepReport
 
 
@@ -234,6 +234,45 @@ def test_bandwidth_is_that_of_the_speech(to_hz: float) -> None:
     assert speech_bandwidth_hz(with_hiss, 48000) == speech_bandwidth_hz(audio, 48000)
     assert speech_bandwidth_hz(np.zeros(48000, np.float32), 48000) == 0
     assert speech_bandwidth_hz(audio[:3000], 48000) == 0
+
+
+def dulled(audio: np.ndarray, rate: int, *, db: float) -> np.ndarray:
+    """With everything above 8 kHz turned down."""
+    spectrum = np.fft.rfft(audio)
+    spectrum[round(8000 * audio.size / rate) :] *= 10 ** (db / 20)
+    return np.fft.irfft(spectrum, audio.size).astype(np.float32)
+
+
+def test_the_upper_band_is_measured_against_the_speech() -> None:
+    audio = syllables(4, 48000, seed=0)
+    bright = upper_band_db(audio, 48000)
+    assert bright == pytest.approx(10 * np.log10(5500 / 3900), abs=2)  # white: as the bands are wide
+    assert upper_band_db(dulled(audio, 48000, db=-30), 48000) == pytest.approx(bright - 30, abs=0.5)
+    assert upper_band_db(np.pad(audio, (0, 400000)), 48000) == pytest.approx(
+        bright, abs=2
+    )  # pauses don't count
+    for nothing in (np.zeros(48000), audio[:3000], syllables(1, 16000, seed=0)):
+        rate = 16000 if nothing.size == 16000 else 48000
+        assert upper_band_db(nothing.astype(np.float32), rate) == -np.inf
+
+
+def test_dull_recordings_are_left_out_where_the_spec_says_so(tmp_path: Path) -> None:
+    audio = syllables(2, 48000, seed=3)
+    for name, db in (("bright", 0), ("dull", -40)):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / f"{name}.wav", dulled(0.5 * audio, 48000, db=db), 48000)
+    folders, cache = (tmp_path / "bright", tmp_path / "dull"), tmp_path / "cache"
+    pool, skipped = wide_pool(folders, spec=parse_enhancer_spec({}), cache=cache, jobs=1)
+    assert (pool.lengths.size, skipped) == (2, [])
+    spec = parse_enhancer_spec({"pairs": {"min_upper_db": -30}})
+    pool, skipped = wide_pool(folders, spec=spec, cache=cache, jobs=1)
+    assert pool.lengths.size == 1
+    assert "1 recordings of" in skipped[0]
+    assert "duller above 8 kHz than -30 dB" in skipped[0]
+    with pytest.raises(DataError, match=r"dull: no recording's band .* -30 dB; the brightest has -3"):
+        wide_pool(folders[1:], spec=spec, cache=cache, jobs=1)
+    with pytest.raises(SpecError, match=r"pairs\.min_upper_db: is about 8 to 14 kHz"):
+        parse_enhancer_spec({"sample_rate": 16000, "pairs": {"min_bandwidth_hz": 7000, "min_upper_db": -30}})
 
 
 @pytest.fixture(scope="module")

@@ -193,6 +193,9 @@ class PairsSpec(Strict):
 
     min_bandwidth_hz: Annotated[float, Field(ge=0)] = 14000.0
     """Recordings with no speech up to here would teach that what lies above is silent; they are left out."""
+    min_upper_db: Annotated[float, Field(le=0)] | None = None
+    """Recordings whose upper band is duller than this teach restraint; they are left out. In dB, see
+    `audenoise.bandwidth.upper_band_db`."""
     level_dbfs: Range = (-35.0, -14.0)
     denoise: Probability = 0.5
     """Share of inputs that go through the denoiser, as they do in `audenoise enhance`."""
@@ -254,6 +257,11 @@ class EnhancerSpec(Strict):
             raise ValueError(
                 f"pairs.min_bandwidth_hz: must not exceed half the sample rate {self.sample_rate}. "
                 f"Received: {self.pairs.min_bandwidth_hz:g}"
+            )
+        if self.pairs.min_upper_db is not None and self.sample_rate < 28000:
+            raise ValueError(
+                "pairs.min_upper_db: is about 8 to 14 kHz, for which the sample rate must be 28000 at least. "
+                f"Received: {self.sample_rate}"
             )
         if self.mel.bands > self.stft.bins // 4:
             raise ValueError(
