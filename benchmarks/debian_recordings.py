@@ -6,8 +6,8 @@
     python benchmarks/debian_recordings.py recordings      # on Debian or Ubuntu; needs no root
     audenoise train --clean recordings/clean --noise recordings/noise …
 
-Some hours of speech in some forty languages, mostly single words and short lines, and an hour and a half of
-effects, ambiences and music. Recordings with noise in the pauses, or that the bundled denoiser would change
+Some hours of speech in some forty languages, mostly single words and short lines, and some hours of effects,
+ambiences and music. Recordings with noise in the pauses, or that the bundled denoiser would change
 much, are no clean speech and are left out; short ones of one voice are joined. `recordings/SOURCES.md` has
 each package with its version, its amount, and the licence in its copyright file.
 """
@@ -104,6 +104,70 @@ NOISE = (
         30.0,
     ),
     Source("fillets-ng-data", "music/", r"music/[^/]+", "GPL-2, ALTAR interactive and others", 20.0),
+    Source(
+        "minetest-data", "minetest_game/mods/", r"mods/[^/]+", "CC BY-SA 3.0, CC BY 3.0, Minetest authors"
+    ),
+    Source("scorched3d-data", "wav/", r"wav/[^/]+", "GPL-2+, CC BY-SA 3.0, public domain, Gavin Camp", 30.0),
+    Source(
+        "openarena-data",
+        "sound/(items|misc|movers|player/footsteps|weapons|world)",
+        r"sound/[^/]+",
+        "GPL-2+, OpenArena contributors",
+        30.0,
+    ),
+    Source(
+        "megaglest-data",
+        "(commondata/sounds|water_sounds|menu/sound|music)/",
+        r"(commondata|water_sounds|menu|music)",
+        "CC BY-SA 3.0, the MegaGlest Team and others",
+        20.0,
+    ),
+    Source(
+        "unknown-horizons",
+        "audio/(sounds|music)/",
+        r"audio/[^/]+",
+        "GPL-2+ and CC BY-SA 3.0, the Unknown Horizons team",
+        20.0,
+    ),
+    Source(
+        "freedroidrpg-data",
+        "sound/(music|effects/(?!bot_sounds/voice|tux_ingame))",
+        r"sound/[^/]+",
+        "GPL-2+ and CC0, the FreedroidRPG team",
+        20.0,
+    ),
+    Source(
+        "widelands-data",
+        "data/(sound|music|world)/",
+        r"data/[^/]+(/[^/]+(?=/))?",
+        "GPL-2+ and CC BY-SA, the Widelands Development Team",
+        20.0,
+    ),
+    Source(
+        "wesnoth-1.16-data",
+        "sounds/",
+        r"(campaigns|sounds)(/[^/]+(?=/))?",
+        "GPL-2+ and CC BY-SA 4.0, the Battle for Wesnoth project",
+        30.0,
+    ),
+    Source(
+        "warzone2100-data",
+        "audio/(sfx|radclick)/",
+        r"sfx/[^/]+",
+        "GPL-2+, CC BY-SA 3.0 and CC0, Pumpkin Studios, the Warzone 2100 project",
+    ),
+    Source(
+        "colobot-common-sounds", "(sounds|music)/", r"colobot/[^/]+", "GPL-3+, Epsitec, TerranovaTeam", 20.0
+    ),
+    Source(
+        "extremetuxracer-data", "(sounds|music)/", r"etr/[^/]+", "GPL-2+, the Extreme Tux Racer team", 20.0
+    ),
+    Source("lincity-ng-data", "(sounds|music)/", r"(sounds|music)", "GPL-2+, the LinCity-NG team", 20.0),
+    Source(
+        "wesnoth-1.16-music", "music/", r"music", "GPL-2+, CC BY-SA 4.0, the Battle for Wesnoth project", 20.0
+    ),
+    Source("nexuiz-music", "", r"nexuiz", "GPL-2+, Alientrap and others", 20.0),
+    Source("ufoai-music", "music/", r"music", "GPL-2+, CC BY-SA 3.0, the UFO:AI team and others", 20.0),
 )
 
 
