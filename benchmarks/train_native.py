@@ -115,13 +115,16 @@ def _median_s(work: Callable[[], object]) -> float:
 def train(options: argparse.Namespace) -> None:
     import keras
     from native_training.commands import folders_of, log_of
-    from native_training.fitting import fit
+    from native_training.fitting import Teacher, fit, weights_of
+    from native_training.network import Network
 
     from audenoise.architectures import build_network
     from audenoise.corpus import make_mixers
+    from audenoise.errors import SpecError
     from audenoise.growing import start_grown
     from audenoise.mixtures import MixtureStream
     from audenoise.model_folders import WEIGHTS_FILE
+    from audenoise.publishing import load_keras_model
     from audenoise.run_folders import held, load_weights, write_text
     from audenoise.specs import dump_spec, grows_from, load_recipe, load_spec, override_training
 
@@ -140,6 +143,12 @@ def train(options: argparse.Namespace) -> None:
                 start_grown(model, source, spec=spec, report=say)
             else:
                 load_weights(model, source)
+        teacher = None
+        if options.teacher:
+            master, its_spec = load_keras_model(options.teacher)
+            if (its_spec.stft, its_spec.sample_rate) != (spec.stft, spec.sample_rate):
+                raise SpecError(f"{options.teacher}: has another spectrogram, so it can't teach this network")
+            teacher = Teacher(Network(its_spec, weights_of(master)), options.teacher_share)
         mixers = make_mixers(spec, folders_of(options), cache=options.cache or run / "cache")
 
         def batches(first: int) -> MixtureStream:
@@ -150,7 +159,7 @@ def train(options: argparse.Namespace) -> None:
 
         write_text(run / "spec.yaml", dump_spec(spec))
         validation = mixers.validation.batch(0, recipe.validation_mixtures)
-        fit(spec, model, batches, validation, run=run, steps=steps, report=say)
+        fit(spec, model, batches, validation, run=run, steps=steps, teacher=teacher, report=say)
     print(f"{steps} steps, {steps * recipe.batch_size * recipe.crop_s / 3600:.2f} h of audio")
 
 
@@ -165,6 +174,8 @@ def main() -> None:
     )
     command.add_argument("--steps", type=int, help="default: epochs × steps_per_epoch of the spec")
     command.add_argument("--seed", type=int)
+    command.add_argument("--teacher", type=Path, help="model folder whose output the target is drawn towards")
+    command.add_argument("--teacher-share", type=float, default=0.5, help="how far  [default: 0.5]")
     add_folders(command)
     run(parser)
 

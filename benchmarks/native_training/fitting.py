@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -61,17 +61,35 @@ class Descent:
         return {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
 
 
-class Step(Descent):
-    """One step with the settings of `audenoise.denoising_model`."""
+class Teacher(NamedTuple):
+    """A trained network, and its share of what another one is to give."""
 
-    def __init__(self, spec: ModelSpec, network: Network, transform: Transform):
+    network: Network
+    share: float
+
+
+class Step(Descent):
+    """One step with the settings of `audenoise.denoising_model`.
+
+    With a teacher, the target lies between the clean speech and what the teacher makes of the mixture: nearer
+    to what can be known, so the slopes waver less from one batch to the next.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, network: Network, transform: Transform, teacher: Teacher | None = None
+    ):
         super().__init__(list(network.learnt.values()), spec.training, (0.9, 0.99))
-        self.network, self.transform = network, transform
+        self.network, self.transform, self.teacher = network, transform, teacher
         self.loss = torch.compile(Loss(spec, transform).__call__)
 
     def __call__(self, noisy, clean, rate: float) -> dict[str, float]:
         self.network.train()
-        return self.take(lambda: self.loss(noisy, clean, self.network(self.transform.stft(noisy))), rate)
+        heard = self.transform.stft(noisy)
+        if self.teacher is not None:
+            with torch.no_grad():
+                taught = self.transform.istft(self.teacher.network.eval()(heard), clean.shape[1])
+            clean = torch.lerp(clean, taught, self.teacher.share)
+        return self.take(lambda: self.loss(noisy, clean, self.network(heard)), rate)
 
 
 def keep_state(run: Path, state: dict[str, Any]) -> None:
@@ -103,6 +121,7 @@ def fit(
     *,
     run: Path,
     steps: int,
+    teacher: Teacher | None = None,
     saved_every: int = 250,
     validated_every: int = 1000,
     report: Callable[[str], object] = lambda line: None,
@@ -121,6 +140,8 @@ def fit(
     run : Path
     steps : int
         Length of the schedule.
+    teacher : Teacher, optional
+        For the same spectrogram.
     saved_every, validated_every : int
         Steps; the last step is saved and validated in any case.
     report : callable
@@ -139,7 +160,7 @@ def fit(
         If the loss is no number.
     """
     network, transform = Network(spec, weights_of(model)), Transform(spec)
-    step, done, seconds = Step(spec, network, transform), 0, 0.0
+    step, done, seconds = Step(spec, network, transform, teacher), 0, 0.0
     if (run / STATE).exists():
         kept = torch.load(run / STATE)
         network.load_state_dict(kept["network"])
