@@ -1,5 +1,5 @@
 # Keras annotates its operations for every backend at once, which no checker can follow.
-# pyright: reportArgumentType=false, reportOperatorIssue=false
+# pyright: reportArgumentType=false, reportOperatorIssue=false, reportOptionalOperand=false
 """AdamW, and learning rates that change with every step, as trainings start soonest with them."""
 
 import math

@@ -1,5 +1,7 @@
 """The optimizer and learning rates, against those of Keras."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -29,8 +31,8 @@ def test_it_is_keras_cosine_decay(warmup: int, floor: float, total: int) -> None
 
 @pytest.mark.parametrize("ema", [False, True])
 def test_it_takes_the_steps_of_keras_adamw(ema: bool) -> None:
-    schedule = WarmCosine(2e-2, total=40, warmup=4, floor=1e-3)
-    options = {"beta_2": 0.99, "global_clipnorm": 1.0, "use_ema": ema, "ema_momentum": 0.5}
+    schedule: Any = WarmCosine(2e-2, total=40, warmup=4, floor=1e-3)
+    options: dict[str, Any] = {"beta_2": 0.99, "global_clipnorm": 1.0, "use_ema": ema, "ema_momentum": 0.5}
     decay = 0.3
     optimizers = (
         AdamW(schedule, decay=decay, **options),
