@@ -202,30 +202,34 @@ def wide_pool(
     if not files:
         raise refusal
     pool, bad = build_pool(files, sample_rate=spec.sample_rate, cache=cache, jobs=jobs)
-    samples = pool.samples()
-    reach_hz, upper_db = [], []
-    for offset, length, gain in zip(pool.offsets, pool.lengths, pool.gains, strict=True):
-        audio = samples[offset : offset + length].astype(np.float32) * gain
-        # Stored with 16 bits twice: before, and, brought to full scale, in the pool.
-        reach_hz.append(speech_bandwidth_hz(audio, spec.sample_rate, step=max(2.0**-15, float(gain))))
-        upper_db.append(upper_band_db(audio, spec.sample_rate))
-    narrow = np.array(reach_hz) < least_hz
-    if narrow.all():
+    samples, least_db = pool.samples(), spec.pairs.min_upper_db
+
+    def heard(i: int) -> AudioVector:
+        begin = int(pool.offsets[i])
+        return samples[begin : begin + int(pool.lengths[i])].astype(np.float32) * pool.gains[i]
+
+    # Stored with 16 bits twice: before, and, brought to full scale, in the pool.
+    steps = np.maximum(2.0**-15, pool.gains)
+    reach_hz = [
+        speech_bandwidth_hz(heard(i), spec.sample_rate, step=float(step)) for i, step in enumerate(steps)
+    ]
+    wide = np.array(reach_hz) >= least_hz
+    if not wide.any():
         raise refusal
-    if narrow.any():
-        bad = [*bad, f"{int(narrow.sum())} recordings of {names}: their speech ends below {least_hz:g} Hz"]
-    least_db = spec.pairs.min_upper_db
+    if not wide.all():
+        bad = [*bad, f"{int((~wide).sum())} recordings of {names}: their speech ends below {least_hz:g} Hz"]
     if least_db is None:
-        return _subset(pool, ~narrow), [*skipped, *bad]
-    dull = ~narrow & (np.array(upper_db) < least_db)
-    if (narrow | dull).all():
+        return _subset(pool, wide), [*skipped, *bad]
+    upper_db = [upper_band_db(heard(i), spec.sample_rate) if kept else -np.inf for i, kept in enumerate(wide)]
+    bright = np.array(upper_db) >= least_db
+    if not bright.any():
         raise DataError(
             f"{names}: no recording's band above 8 kHz is as loud as {least_db:g} dB; the brightest has "
-            f"{np.max(upper_db):.0f} dB; lower pairs.min_upper_db in the spec"
+            f"{max(upper_db):.0f} dB; lower pairs.min_upper_db in the spec"
         )
-    if dull.any():
-        bad = [*bad, f"{int(dull.sum())} recordings of {names}: duller above 8 kHz than {least_db:g} dB"]
-    return _subset(pool, ~narrow & ~dull), [*skipped, *bad]
+    if n_dull := int((wide & ~bright).sum()):
+        bad = [*bad, f"{n_dull} recordings of {names}: duller above 8 kHz than {least_db:g} dB"]
+    return _subset(pool, bright), [*skipped, *bad]
 
 
 def make_pairs(

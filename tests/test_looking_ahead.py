@@ -102,7 +102,7 @@ def test_two_threads_give_the_same(
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_many_channels_give_the_same_a_few_at_a_time(
+def test_many_channels_give_the_same_one_by_one(
     preset: Preset, audio: np.ndarray, whole: np.ndarray, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audenoise.network, "_WORTH_CUTTING_S", 1.0)
