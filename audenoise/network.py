@@ -53,7 +53,8 @@ class Network:
             raise ModelError(f"{self._where} has a name that is not text ({error.reason})") from error
         self._outputs = ["denoised", *(f"{name}_out" for name in self._states)]
         self._halves: list[tuple[ort.InferenceSession, list[str], list[str]]] = []
-        self._cutting, self._cut, self._seconds = threading.Lock(), False, 0.0
+        self._lock, self._seconds = threading.Lock(), 0.0
+        self._cutting: threading.Thread | None = None
 
     @property
     def has_states(self) -> bool:
@@ -69,19 +70,23 @@ class Network:
         return batch > 2 and self.preset.context_left + self.preset.context_right > 0
 
     def expect(self, seconds: float) -> None:
-        """Count audio that will come, all channels together; where there is enough of it, cut the graph."""
+        """Count audio that will come, all channels together; where there is enough of it, cut the graph.
+
+        That takes half a second, in a thread of its own.
+        """
         if self._threads < 2 or not self._states:
             return
-        with self._cutting:
+        with self._lock:
             self._seconds += seconds
-            if not self._cut and self._seconds >= _WORTH_CUTTING_S:
-                self._halves, self._cut = self._loaded_halves(), True
+            if self._cutting is None and self._seconds >= _WORTH_CUTTING_S:
+                self._cutting = threading.Thread(target=self._cut, name="audenoise-cutting")
+                self._cutting.start()
 
-    def _loaded_halves(self) -> list[tuple[ort.InferenceSession, list[str], list[str]]]:
+    def _cut(self) -> None:
         from audenoise.graph_halves import halves_of  # imports onnx, which takes a while
 
         try:
-            return [
+            self._halves = [
                 (
                     open_session(half.content, self._where, threads=self._threads // 2),
                     list(half.inputs),
@@ -90,7 +95,7 @@ class Network:
                 for half in halves_of(self.preset.read_file(GRAPH_FILE)) or ()
             ]
         except Exception:  # whatever a graph of others may hold: as a whole it runs
-            return []
+            self._halves = []
 
     def initial_states(self, batch: int) -> Values:
         """Return the states before the first frame: zeros, by input name."""

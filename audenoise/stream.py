@@ -11,8 +11,9 @@ resampled.
 import math
 import numbers
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
@@ -29,7 +30,7 @@ _RECURRENT_BLOCK_SECONDS = 1.5  # as fast where nothing is run twice for its con
 _CONTEXTS_PER_BLOCK = 4  # what is run for its surroundings only is a fifth then
 _WORK_SECONDS = 12.0  # of audio at a time for a whole recording, of one or two channels
 _HIGHEST_PEAK = 1e30
-_AHEAD = 2  # blocks that may be between a network's halves
+_AHEAD = 2  # blocks that may be between a network's halves, and of which a whole file's samples come later
 
 _INTEGER_SCALES = {np.dtype(np.int16): 2.0**-15, np.dtype(np.int32): 2.0**-31}
 _RATE_FACTORS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1, 3 / 2, 2, 3, 6, 12, 24, 48)
@@ -144,10 +145,13 @@ class DenoiserStream:
         block_seconds = _RECURRENT_BLOCK_SECONDS if network.has_states else BLOCK_SECONDS
         context = preset.context_left + preset.context_right
         fastest = max(block_seconds * frames_per_s, _CONTEXTS_PER_BLOCK * context)
+        self._for_files = block_s is None
         least = fastest if block_s is None else block_s * frames_per_s
         self._block_frames = self._whole_multiples(max(1.0, least))
         self._full_block = max(self._block_frames, self._whole_multiples(fastest))
         self._announced = False
+        self._second: ThreadPoolExecutor | None = None
+        self._pending: deque[Future[np.ndarray]] = deque()
         self.reset()
 
     def _whole_multiples(self, frames: float) -> int:
@@ -158,6 +162,8 @@ class DenoiserStream:
     def latency_samples(self) -> int:
         """Samples by which the output of `process` trails its input at most, the resampler left out."""
         ahead = self._network.preset.context_right + self._block_frames - 1
+        if self._for_files:
+            ahead += _AHEAD * self._full_block
         if self._phase is not None:
             ahead += self._phase.delay_frames
         return -(
@@ -177,6 +183,10 @@ class DenoiserStream:
 
     def reset(self) -> None:
         """Forget all that was received, as if the stream were new."""
+        if self._second is not None:
+            self._second.shutdown(cancel_futures=True)
+            self._second = None
+        self._pending.clear()
         self._analysis, self._synthesis = StreamingStft(**self._stft), StreamingIstft(**self._stft)
         self._up = self._down = None
         if self._rate != self.sample_rate:
@@ -224,7 +234,8 @@ class DenoiserStream:
         Raises
         ------
         SignalError
-            If the block doesn't fit the stream or holds NaN or infinite samples. The stream stays as it was.
+            If the block doesn't fit the stream or holds NaN or infinite samples: the stream stays as it was.
+            If samples are too large for the network: the stream is as new then.
         """
         check_layout(block)
         columns = block[:, None] if block.ndim == 1 else block
@@ -238,53 +249,77 @@ class DenoiserStream:
         # However much comes at once, the spectra of a few seconds are in memory.
         step = max(1, round(BLOCK_SECONDS * self.sample_rate))
         pieces = (samples[start : start + step] for start in range(0, len(samples), step))
-        return self._mixed(_joined(self._through(pieces, samples.size / self.sample_rate), self.channels))
+        with self._reset_on_error():
+            return self._mixed(_joined(self._through(pieces, samples.size / self.sample_rate), self.channels))
 
     @_QUIET
     def flush(self) -> np.ndarray:
         """Return the rest: with it, as many samples have come out as went in. The stream is as new then."""
-        parts = []
-        if self._n_received:
-            if self._up is not None:
-                parts = [self._samples(block) for block in self._blocks(self._up.flush(), halves=False)]
-            parts.append(self._last_samples())
-            if self._down is not None:
-                parts.append(self._down.flush())
-        result = self._mixed(_joined(parts, self.channels))
+        parts: list[np.ndarray] = []
+        with self._reset_on_error():
+            if self._n_received:
+                if self._up is not None:
+                    parts += self._due(self._blocks([self._up.flush()], halves=False))
+                parts += self._last_samples()
+                if self._down is not None:
+                    parts.append(self._down.flush())
+            result = self._mixed(_joined(parts, self.channels))
         self.reset()
         return result
 
+    @contextmanager
+    def _reset_on_error(self) -> Iterator[None]:
+        """No thread is left, and no half of a block, when something goes wrong on the way."""
+        try:
+            yield
+        except BaseException:
+            self.reset()
+            raise
+
     def _through(self, pieces: Iterable[np.ndarray], seconds: float) -> list[np.ndarray]:
-        """Denoised samples of pieces of the signal, in their order.
+        """Denoised samples of pieces of the signal, in their order: those that are due.
 
         What comes before the middle of the network and what comes after it, with the synthesis, are two
-        threads' work where there is enough of it: one is a block ahead.
+        threads' work where there is enough of it: one is a block ahead, in whole files also across pieces.
         """
         long = seconds > _RECURRENT_BLOCK_SECONDS
         if long and not self._announced:
             self._network.expect(seconds)
-        halves = long and self._network.in_halves(self.channels)
         resampled = pieces if self._up is None else map(self._up.process, pieces)
-        blocks = (block for piece in resampled for block in self._blocks(piece, halves=halves))
-        if not halves:
-            return [self._samples(block) for block in blocks]
-        done: list[np.ndarray] = []
-        with ThreadPoolExecutor(1, "audenoise-second-half") as thread:
-            waiting: deque[Future[np.ndarray]] = deque()
-            for block in blocks:
-                waiting.append(thread.submit(self._samples, block))
-                if len(waiting) > _AHEAD:
-                    done.append(waiting.popleft().result())
-            done += [samples.result() for samples in waiting]
+        done = self._due(self._blocks(resampled, halves=long))
+        return done if self._for_files else done + self._rest()
+
+    def _due(self, blocks: Iterable[_Block]) -> list[np.ndarray]:
+        """Denoised samples of as many blocks as come in, those of the last few come later if in halves."""
+        done = []
+        for block in blocks:
+            self._pending.append(self._in_turn(self._samples, block))
+            while len(self._pending) > (0 if block.begun is None else _AHEAD):
+                done.append(self._pending.popleft().result())
         return done
 
-    def _blocks(self, samples: np.ndarray, *, halves: bool) -> Iterator[_Block]:
+    def _rest(self) -> list[np.ndarray]:
+        """The samples that were to come later."""
+        return [self._pending.popleft().result() for _ in range(len(self._pending))]
+
+    def _in_turn(self, work: Callable[[_Block], np.ndarray], block: _Block) -> Future[np.ndarray]:
+        """Work on a block after those before it: by the second thread if it was begun with, or else here."""
+        if block.begun is not None:
+            self._second = self._second or ThreadPoolExecutor(1, "audenoise-second-half")
+            return self._second.submit(work, block)
+        wait(self._pending)
+        done: Future[np.ndarray] = Future()
+        done.set_result(work(block))
+        return done
+
+    def _blocks(self, pieces: Iterable[np.ndarray], *, halves: bool) -> Iterator[_Block]:
         """Take samples at the processing rate, analyse them and begin with the blocks that are complete."""
-        self._n_processed += len(samples)
-        self._receive(self._analysis.process(samples.T))
         preset = self._network.preset
-        while (n_ready := self._n_waiting - preset.context_right) >= self._block_frames:
-            yield self._next_block(n_ready - n_ready % preset.context_multiple, halves=halves)
+        for samples in pieces:
+            self._n_processed += len(samples)
+            self._receive(self._analysis.process(samples.T))
+            while (n_ready := self._n_waiting - preset.context_right) >= self._block_frames:
+                yield self._next_block(n_ready - n_ready % preset.context_multiple, halves=halves)
 
     def _receive(self, spectrum: np.ndarray) -> None:
         self._frames = np.concatenate([self._frames, spectrum.swapaxes(1, 2)], axis=1)
@@ -294,13 +329,14 @@ class DenoiserStream:
         return self._frames.shape[1] - self._n_past
 
     def _next_block(self, most: int, *, halves: bool) -> _Block:
-        """The first waiting frames, at most `most` and a full block."""
+        """The first waiting frames, at most `most` and a full block; in halves where that may and can be."""
         n_frames, n_past = min(most, self._full_block), self._n_past
         preset, shared = self._network.preset, self._shared_bins
         frames = self._frames[:, : n_past + n_frames + preset.context_right]
         shown = np.zeros((*frames.shape[:2], self._network.bins), np.complex64)
         np.divide(frames[..., :shared], self._window_sum, out=shown[..., :shared])
         n_ahead = frames.shape[1] - n_past - n_frames
+        halves = halves and self._network.in_halves(self.channels)
         begun = self._network.begin(shown, self._states, n_ahead) if halves else None
         kept = min(n_past + n_frames, preset.context_left)
         self._frames = self._frames[:, n_past + n_frames - kept :]
@@ -333,16 +369,18 @@ class DenoiserStream:
             spectrum = self._phase.process(spectrum)
         return self._at_own_rate(self._synthesis.process(spectrum).T)
 
-    def _last_samples(self) -> np.ndarray:
+    def _last_samples(self) -> list[np.ndarray]:
         """The rest of the samples, as `_samples`."""
         self._receive(self._analysis.flush())
-        spectra = []
+        last = []
         while self._n_waiting:
-            spectra.append(self._spectrum(self._next_block(self._n_waiting, halves=False)))
+            block = self._next_block(self._n_waiting, halves=self._for_files)
+            last.append(self._in_turn(self._spectrum, block))
+        parts, spectra = self._rest(), [each.result() for each in last]
         if self._phase is not None:
             spectra = [*map(self._phase.process, spectra), self._phase.flush()]
         rest = np.concatenate(spectra, axis=2) if spectra else None
-        return self._at_own_rate(self._synthesis.flush(rest, n_samples=self._n_processed).T)
+        return [*parts, self._at_own_rate(self._synthesis.flush(rest, n_samples=self._n_processed).T)]
 
     def _at_own_rate(self, samples: np.ndarray) -> np.ndarray:
         if not np.isfinite(samples).all():

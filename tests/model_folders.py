@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from audenoise import network
 from audenoise.presets import Preset, load_preset, write_metadata
 
 SAMPLE_RATE = 16000
@@ -13,6 +15,19 @@ N_FFT = 512
 HOP_LENGTH = 256
 BINS = N_FFT // 2 + 1
 GRU_UNITS = 4
+
+
+def cut_at_once(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """From so many seconds of audio on networks are cut into halves, and cut when they are expected to."""
+    expect = network.Network.expect
+
+    def expect_and_wait(self: network.Network, seconds: float) -> None:
+        expect(self, seconds)
+        if self._cutting is not None:
+            self._cutting.join()
+
+    monkeypatch.setattr(network, "_WORTH_CUTTING_S", seconds)
+    monkeypatch.setattr(network.Network, "expect", expect_and_wait)
 
 
 def gain_model(folder: Path, gain: float = 1.0, *, bins: int = BINS) -> Preset:

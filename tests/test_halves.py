@@ -1,6 +1,7 @@
 """Graphs cut into two halves: the same results, by two threads, wherever there is enough to do."""
 
 import threading
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from architecture_specs import SPECS
+from model_folders import cut_at_once
 from recordings import hiss, voice
 
 from audenoise import graph_halves, network
@@ -80,7 +82,7 @@ def test_the_list_of_networks_has_both_kinds() -> None:
 @pytest.fixture
 def halved(monkeypatch: pytest.MonkeyPatch) -> tuple[Denoiser, set[str]]:
     """A denoiser that works in halves from the first block on, and the threads its second half ran in."""
-    monkeypatch.setattr(network, "_WORTH_CUTTING_S", 0.0)
+    cut_at_once(monkeypatch, 0.0)
     finish, threads = network.Network.finish, set()
 
     def watched(*args: Any) -> np.ndarray:
@@ -100,6 +102,43 @@ def test_two_threads_give_what_one_gives(halved: tuple[Denoiser, set[str]], rate
     np.testing.assert_allclose(denoiser.denoise(audio, rate, strength=0.8), alone, atol=1e-6)
     assert threads
     assert threading.current_thread().name not in threads
+
+
+def test_a_whole_file_in_pieces_keeps_the_second_thread_busy(halved: tuple[Denoiser, set[str]]) -> None:
+    rate, (denoiser, threads) = 16000, halved
+    audio = voice(20.0, rate, seed=3) + hiss(20.0, rate, seed=4)
+    alone = Denoiser.from_preset(threads=1).denoise(audio, rate)
+    before = threading.active_count()
+    stream = denoiser.stream(rate, block_s=None)
+    for start in range(0, 8 * rate, 2 * rate):
+        stream.process(audio[start : start + 2 * rate])
+    assert threading.active_count() == before + 1
+    stream.reset()
+    assert threading.active_count() == before
+    parts, late = [], 0
+    for start in range(0, audio.size, 2 * rate):
+        parts.append(stream.process(audio[start : start + 2 * rate]))
+        late = max(late, start + 2 * rate - sum(part.size for part in parts))
+    assert late > 3 * rate  # blocks are under way from one piece to the next
+    assert late <= stream.latency_samples
+    parts.append(stream.flush())
+    np.testing.assert_allclose(np.concatenate(parts), alone, atol=1e-6)
+    assert len(threads) == 1
+    assert threading.active_count() == before
+
+
+def test_the_graph_may_be_cut_while_a_file_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    rate, audio = 16000, voice(16.0, 16000, seed=5) + hiss(16.0, 16000, seed=6)
+    expected = Denoiser.from_preset(threads=1).denoise(audio, rate)
+    denoiser = Denoiser.from_preset(threads=2)
+    stream = denoiser.stream(rate, block_s=None)
+    parts = [stream.process(audio[: 7 * rate])]
+    assert not denoiser._network.in_halves(1)
+    cut_at_once(monkeypatch, 0.0)
+    denoiser._network.expect(1.0)
+    parts += [stream.process(audio[7 * rate :]), stream.flush()]
+    assert denoiser._network.in_halves(1)
+    np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-6)
 
 
 def test_halves_and_whole_take_turns_in_one_stream(halved: tuple[Denoiser, set[str]]) -> None:
@@ -122,6 +161,13 @@ def test_an_error_in_the_second_thread_is_raised_and_the_denoiser_stays_usable(
     with pytest.raises(SignalError, match="too large"):
         denoiser.denoise(np.where(np.arange(audio.size) > 2 * rate, 3e38, audio).astype(np.float32), rate)
     assert threading.active_count() == before
+    stream = denoiser.stream(rate, block_s=None)
+    stream.process(audio)
+    loud = [np.full(4 * rate, 3e38, np.float32)] * 4  # what is wrong with a block is found a few blocks later
+    with pytest.raises(SignalError, match="too large"):
+        deque(map(stream.process, loud))
+    assert threading.active_count() == before
+    np.testing.assert_array_equal(np.concatenate([stream.process(audio), stream.flush()]), expected)
     np.testing.assert_array_equal(denoiser.denoise(audio, rate), expected)
 
 
@@ -139,7 +185,7 @@ def test_a_graph_that_cannot_be_cut_stays_whole(
 
 
 def test_a_graph_is_cut_once_enough_audio_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "_WORTH_CUTTING_S", 20.0)
+    cut_at_once(monkeypatch, 20.0)
     audio = hiss(8.0, 16000, seed=1)
     for threads, ends in ((2, [False, False, True]), (1, [False] * 3)):
         denoiser, in_blocks = Denoiser.from_preset(threads=threads), Denoiser.from_preset(threads=threads)

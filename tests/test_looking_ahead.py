@@ -7,10 +7,9 @@ import keras
 import numpy as np
 import pytest
 from architecture_specs import SPECS
-from model_folders import published
+from model_folders import cut_at_once, published
 from recordings import hiss, voice
 
-import audenoise.network
 import audenoise.stream
 from audenoise.architectures import build_network
 from audenoise.architectures.summary import context_frames
@@ -94,7 +93,7 @@ def test_without_what_comes_or_what_was_they_would_not(
 def test_two_threads_give_the_same(
     preset: Preset, audio: np.ndarray, whole: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audenoise.network, "_WORTH_CUTTING_S", 1.0)
+    cut_at_once(monkeypatch, 1.0)
     denoiser = Denoiser(preset, threads=2)
     found = denoiser.denoise(audio, RATE)
     assert denoiser._network.in_halves(1)
@@ -105,7 +104,7 @@ def test_two_threads_give_the_same(
 def test_many_channels_give_the_same_one_by_one(
     preset: Preset, audio: np.ndarray, whole: np.ndarray, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audenoise.network, "_WORTH_CUTTING_S", 1.0)
+    cut_at_once(monkeypatch, 1.0)
     sizes = []
     results = Network._results
 
