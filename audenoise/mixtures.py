@@ -318,7 +318,27 @@ class Mixer:
 
     def example(self, number: int) -> tuple[AudioVector, AudioVector]:
         """Mixture and target, (n_samples,) float32 each."""
-        rng, spec, rate = np.random.default_rng((self.seed, number)), self.spec, self.sample_rate
+        scene = self._scene(np.random.default_rng((self.seed, number)))
+        if self.spec.scene_change:
+            rng = np.random.default_rng((self.seed, number, 1))
+            if rng.random() < self.spec.scene_change:
+                return self._go_over(rng, scene, self._scene(rng))
+        return scene
+
+    def _go_over(
+        self,
+        rng: np.random.Generator,
+        first: tuple[AudioVector, AudioVector],
+        second: tuple[AudioVector, AudioVector],
+    ) -> tuple[AudioVector, AudioVector]:
+        """From one scene to another within 5 to 100 ms, somewhere between a tenth and nine tenths."""
+        start, slope = rng.uniform(0.1, 0.9) * self.n_samples, rng.uniform(0.005, 0.1) * self.sample_rate
+        share = np.clip((np.arange(self.n_samples, dtype=np.float32) - start) / slope, 0.0, 1.0)
+        mixed = [before + share * (after - before) for before, after in zip(first, second, strict=True)]
+        return mixed[0].astype(np.float32), mixed[1].astype(np.float32)
+
+    def _scene(self, rng: np.random.Generator) -> tuple[AudioVector, AudioVector]:
+        spec, rate = self.spec, self.sample_rate
         wet = target = self._source(rng, "speech")
         if rng.random() < spec.reverb:
             wet, target = degradation.reverberate(target, self._room(rng), rate)

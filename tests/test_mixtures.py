@@ -156,6 +156,26 @@ def test_clean_only_and_noise_only(pools: tuple[AudioPool, AudioPool]) -> None:
     assert rms(noisy) > 0
 
 
+def test_a_scene_goes_over_to_another_somewhere(pools: tuple[AudioPool, AudioPool]) -> None:
+    plain, changed = mixer_of(pools, **ONLY_SNR), mixer_of(pools, **ONLY_SNR, scene_change=1.0)
+    some = mixer_of(pools, **ONLY_SNR, scene_change=0.5)
+    ends = []
+    for i in range(20):
+        before, after = plain.example(i), changed.example(i)
+        assert all(part.shape == (RATE,) and part.dtype == np.float32 for part in after)
+        for first, second in zip(before, after, strict=True):
+            same = first == second
+            end = RATE if same.all() else int(same.argmin())
+            assert same[: RATE // 10].all()
+            assert not np.allclose(first[-RATE // 20 :], second[-RATE // 20 :], atol=1e-4)
+            ends.append(end)
+    assert min(ends) < 0.4 * RATE
+    assert max(ends) > 0.6 * RATE
+    kept = sum(np.array_equal(plain.example(i)[0], some.example(i)[0]) for i in range(40))
+    assert 10 <= kept <= 30
+    assert np.array_equal(changed.example(3)[0], mixer_of(pools, **ONLY_SNR, scene_change=1.0).example(3)[0])
+
+
 def test_babble_is_made_of_voices_and_its_ratio_holds(pools: tuple[AudioPool, AudioPool]) -> None:
     speech, _ = pools
     mixer = mixer_of(pools, **{**ONLY_SNR, "babble": 1.0}, snr_db=(3, 3))

@@ -170,6 +170,8 @@ class MixingSpec(Strict):
     """Colour speech mildly and noise strongly."""
     band_limit: Probability = 0.1
     clip: Probability = 0.03
+    scene_change: Probability = 0.0
+    """Go over to another mixture somewhere: another voice, noise, room and level, as long recordings do."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
