@@ -173,7 +173,7 @@ class Network:
     ) -> Values:
         """What a session makes of values; new states go to `states`."""
         try:
-            found = session.run(outputs, values)
+            found = session.run(outputs, values, self._run_options(session))
         except Exception as error:
             raise ModelError(f"{self._where} failed to run ({first_line(error)})") from error
         results = {name: np.asarray(value) for name, value in zip(outputs, found, strict=True)}
@@ -181,6 +181,14 @@ class Network:
             if f"{name}_out" in results:
                 states[f"{name}_in"] = results.pop(f"{name}_out")
         return results
+
+    def _run_options(self, session: ort.InferenceSession) -> ort.RunOptions | None:
+        """What ran as a whole gives its memory back once its halves are about to take over."""
+        if session is not self._session or self._cutting is None:
+            return None
+        options = ort.RunOptions()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        return options
 
     def _denoised(self, results: Values, shape: tuple[int, ...]) -> np.ndarray:
         denoised = np.ascontiguousarray(results["denoised"])

@@ -27,10 +27,10 @@ from audenoise.spectral import StreamingIstft, StreamingStft, make_window
 
 BLOCK_SECONDS = 3.0  # of audio per run of the network where latency doesn't matter; more leaves the cache
 _RECURRENT_BLOCK_SECONDS = 1.5  # as fast where nothing is run twice for its context, and parts better
-_CONTEXTS_PER_BLOCK = 4  # what is run for its surroundings only is a fifth then
+_CONTEXTS_PER_BLOCK = 6  # what is run for its surroundings only is a seventh then
 _WORK_SECONDS = 12.0  # of audio at a time for a whole recording, of one or two channels
 _HIGHEST_PEAK = 1e30
-_AHEAD = 2  # blocks that may be between a network's halves, and of which a whole file's samples come later
+_AHEAD = 1  # blocks that may wait between a network's halves, and of which a file's samples come later
 
 _INTEGER_SCALES = {np.dtype(np.int16): 2.0**-15, np.dtype(np.int32): 2.0**-31}
 _RATE_FACTORS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1, 3 / 2, 2, 3, 6, 12, 24, 48)

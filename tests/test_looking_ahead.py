@@ -61,8 +61,8 @@ def whole(preset: Preset, audio: np.ndarray) -> np.ndarray:
 
 
 def test_only_what_comes_is_needed(preset: Preset) -> None:
-    assert (preset.context_left, preset.context_right) == (0, 512)
-    assert context_frames(build_network(spec_of()), spec_of()).right == 512
+    assert (preset.context_left, preset.context_right) == (0, 128)
+    assert context_frames(build_network(spec_of()), spec_of()).right == 128
 
 
 @pytest.mark.parametrize("block_s", [0.0, 0.3, None])

@@ -22,9 +22,9 @@ from audenoise.specs import (
 )
 from audenoise.specs.enhancer import EnhancerSpec
 
-BIDIRECTIONAL_CONTEXT_FRAMES = 512
-"""A recurrence that runs backwards has no end to its context. With so many frames blocks of the bundled model
-`large` differ from a whole file by 1e-3 of the peak, with a quarter by 4e-2."""
+BIDIRECTIONAL_CONTEXT_FRAMES = 128
+"""What a recurrence that runs backwards is shown of what comes: it has no end to its context, and which end is
+as good as another. See the card of `large` in model_descriptions.md for what it changes."""
 
 
 @dataclass(frozen=True)
