@@ -16,6 +16,7 @@ from audenoise.audio import AudioReader, AudioWriter, audio_info, output_format,
 from audenoise.denoiser import Denoiser
 from audenoise.errors import AudenoiseError, AudioFileError, SignalError
 from audenoise.file_plan import FilePair
+from audenoise.presets import for_files
 from audenoise.stream import work_samples
 
 _DISK_FULL_BYTES = 1 << 20
@@ -66,7 +67,7 @@ Outcome = str | Clipped | None
 class _Settings:
     """What a worker process needs to know, all of it picklable."""
 
-    model: str | os.PathLike[str] | None
+    model: str | os.PathLike[str]
     threads: int | None
     strength: float
     max_attenuation_db: float | None
@@ -213,7 +214,7 @@ def denoise_files(
     pairs : sequence of FilePair
         As `plan_files` makes them.
     model : str or PathLike, optional
-        As for `load_preset`.
+        As for `for_files`.
     strength, max_attenuation_db : optional
         As for `Denoiser.denoise`.
     gain_db : float, optional
@@ -252,10 +253,10 @@ def denoise_files(
             todo.append(pair)
     jobs = fitting_jobs(todo, jobs)
     threads = 1 if jobs > 1 or ray else None
-    settings = _Settings(model, threads, strength, max_attenuation_db, gain_db, overwrite, plot)
+    settings = _Settings(for_files(model), threads, strength, max_attenuation_db, gain_db, overwrite, plot)
     gain_factor(gain_db)
     # Also when other processes do the work: a model or a number that can't be used is said once, at once.
-    denoiser = Denoiser.from_preset(model, threads=settings.threads)
+    denoiser = Denoiser.from_preset(settings.model, threads=settings.threads)
     denoiser.stream(denoiser.preset.sample_rate, strength=strength, max_attenuation_db=max_attenuation_db)
     for folder in {pair.target.parent for pair in todo}:
         remove_left_parts(folder)
@@ -419,7 +420,7 @@ def _is_full(folder: Path) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _worker_denoiser(model: str | os.PathLike[str] | None, threads: int | None) -> Denoiser:
+def _worker_denoiser(model: str | os.PathLike[str], threads: int | None) -> Denoiser:
     """Load the model once per worker process."""
     return Denoiser.from_preset(model, threads=threads)
 

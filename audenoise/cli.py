@@ -99,7 +99,7 @@ def cli() -> None:
 @click.option(
     "--model",
     metavar="NAME|FOLDER",
-    help="Bundled model (see `audenoise models list`), or path to a model folder.  [default: standard]",
+    help="Bundled model (see `audenoise models list`), or path to a model folder.  [default: large]",
 )
 @click.option(
     "--strength",

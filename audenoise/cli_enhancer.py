@@ -39,7 +39,7 @@ from audenoise.keras_loading import load_keras
     show_default=True,
     help="Take the noise out first, or enhance the recording as it is.",
 )
-@click.option("--denoiser", metavar="NAME|FOLDER", help="The denoiser that does.  [default: standard]")
+@click.option("--denoiser", metavar="NAME|FOLDER", help="The denoiser that does.  [default: large]")
 @click.option(
     "--amount",
     type=click.FloatRange(0.0, 1.0),
@@ -136,7 +136,7 @@ def enhance(
     "--model",
     "denoiser",
     metavar="NAME|FOLDER",
-    help="The denoiser that a share of the inputs goes through first.  [default: standard]",
+    help="The denoiser that a share of the inputs goes through first.  [default: large]",
 )
 @FROM_ENCODER
 @recipe_options()
@@ -183,9 +183,9 @@ def train_enhancer(
 
     model = None
     if spec.pairs.denoise:
-        from audenoise.presets import load_preset
+        from audenoise.presets import for_files, load_preset
 
-        preset = load_preset(denoiser)
+        preset = load_preset(for_files(denoiser))
         preset.verify()
         model = preset.folder
     load_keras()

@@ -27,7 +27,7 @@ _OUT: dict[str, Any] = {"type": click.Path(path_type=Path, dir_okay=False), "met
     "models",
     multiple=True,
     metavar="NAME|FOLDER",
-    help="Bundled model or model folder; may be repeated.  [default: standard, unless --denoised is given]",
+    help="Bundled model or model folder; may be repeated.  [default: large, unless --denoised is given]",
 )
 @click.option(
     "--systems",

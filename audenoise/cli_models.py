@@ -21,16 +21,25 @@ def list_models() -> None:
     \b
     Example: audenoise models list
     """
-    from audenoise.presets import DEFAULT_PRESET, list_presets, load_preset, models_folder
+    from audenoise.presets import (
+        DEFAULT_PRESET,
+        FILE_PRESET,
+        bundled_denoisers,
+        list_presets,
+        load_preset,
+        models_folder,
+    )
 
     names = list_presets()
     if not names:
         raise AudenoiseError(
             f"no models in {models_folder()}; train and publish one, or install audenoise again"
         )
-    for name in sorted(names, key=lambda name: (name != DEFAULT_PRESET, name)):
+    marks = {FILE_PRESET: " (default for files)", DEFAULT_PRESET: " (default for live and Python)"}
+    denoisers = bundled_denoisers()
+    for name in [*denoisers, *(name for name in names if name not in denoisers)]:
         preset = load_preset(models_folder() / name)
-        mark = " (default)" if name == DEFAULT_PRESET else " (for enhance)" if preset.is_enhancer else ""
+        mark = " (for enhance)" if preset.is_enhancer else marks.get(name, "")
         parameters, macs = preset.metadata.get("parameters"), preset.metadata.get("macs_per_second")
         click.echo(
             f"{name}{mark}: {preset.sample_rate} Hz, {parameters} parameters, {macs} MAC/s, {preset.licence}"

@@ -51,7 +51,8 @@ class Denoiser(AppliedModel):
         Parameters
         ----------
         name_or_path : str or PathLike, optional
-            Bundled model or path to a model folder. Default: the standard model.
+            Bundled model or path to a model folder. Default: the standard model, which also streams. "large",
+            with which `audenoise predict` works, takes more noise out of whole signals.
         threads : int, optional
             As above.
 

@@ -31,6 +31,7 @@ from audenoise.denoiser import Denoiser
 from audenoise.enhancer import Enhancer
 from audenoise.errors import AudioFileError, SignalError
 from audenoise.file_plan import FilePair
+from audenoise.presets import for_files
 from audenoise.stream import work_samples
 
 _SPEECH_ONLY = ("ULAW", "ALAW", "GSM610", "ADPCM", "VOX", "G72", "NMS")
@@ -46,7 +47,7 @@ class EnhanceSettings:
     model : str, PathLike or None
         The enhancer, as for `Enhancer.from_preset`.
     denoiser : str, PathLike or None
-        The model that recordings go through first.
+        The model that recordings go through first, as for `for_files`.
     denoise : bool
         Whether they do.
     strength, max_attenuation_db : optional
@@ -89,8 +90,9 @@ def load_tools(settings: EnhanceSettings, threads: int | None = None) -> Tools:
         If one can't be used.
     """
     enhancer = Enhancer.from_preset(settings.model, threads=threads)
-    denoiser = Denoiser.from_preset(settings.denoiser, threads=threads) if settings.denoise else None
-    return Tools(enhancer, denoiser)
+    if not settings.denoise:
+        return Tools(enhancer, None)
+    return Tools(enhancer, Denoiser.from_preset(for_files(settings.denoiser), threads=threads))
 
 
 def result_format(target: Path, info: AudioInfo) -> tuple[str, str]:

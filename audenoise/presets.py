@@ -19,6 +19,9 @@ from typing import Any
 from audenoise.errors import ModelError
 
 DEFAULT_PRESET = "standard"
+"""Keeps up with a microphone, and gives a stream what it gives a whole signal."""
+FILE_PRESET = "large"
+"""For what is there as a whole: better, since it listens to what comes next."""
 FORMAT_VERSION = 1
 METADATA_FILE = "metadata.json"
 GRAPH_FILE = "model.onnx"
@@ -166,9 +169,9 @@ def list_presets() -> list[str]:
 
 
 def bundled_denoisers() -> list[str]:
-    """Return the names of the bundled models that take noise out, the default one first."""
+    """Return the names of the bundled models that take noise out, those that are defaults first."""
     names = [name for name in list_presets() if not load_preset(name).is_enhancer]
-    return sorted(names, key=lambda name: (name != DEFAULT_PRESET, name))
+    return sorted(names, key=lambda name: (name != FILE_PRESET, name != DEFAULT_PRESET, name))
 
 
 def find_preset(name_or_path: str | os.PathLike[str] | None = None) -> Path:
@@ -210,6 +213,11 @@ def find_preset(name_or_path: str | os.PathLike[str] | None = None) -> Path:
     if not (folder / METADATA_FILE).is_file():
         raise ModelError(f"{folder}: not a model folder, it has no {METADATA_FILE}")
     return folder
+
+
+def for_files(name_or_path: str | os.PathLike[str] | None = None) -> str | os.PathLike[str]:
+    """The model that files go through: the one named, or `FILE_PRESET`."""
+    return FILE_PRESET if name_or_path is None else name_or_path
 
 
 def load_preset(name_or_path: str | os.PathLike[str] | None = None) -> Preset:

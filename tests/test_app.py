@@ -509,9 +509,10 @@ def test_settings_and_models_are_checked(settings: AppSettings) -> None:
 def test_what_is_bundled_is_offered_as_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("audenoise.presets.models_folder", lambda: tmp_path)
     gain_model(tmp_path / "standard")
+    gain_model(tmp_path / "large")
     assert offered_enhancer() is None
     gain_enhancer(tmp_path / "enhancer", 1.0)
-    assert list(offered_models()) == ["standard"]
+    assert list(offered_models()) == ["large", "standard"]
     bundled = offered_enhancer()
     assert bundled is not None
     assert bundled.name == "enhancer"

@@ -19,6 +19,7 @@ import soundfile as sf
 from audenoise import batch, presets, workers
 from audenoise.cli import main
 from audenoise.denoiser import Denoiser
+from audenoise.evaluation import model_system
 from audenoise.file_plan import FilePair
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -473,17 +474,35 @@ def test_models_check_names_each_bad_one(
     ]
 
 
+def test_files_go_through_the_model_for_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, gain in (("standard", 0.5), ("large", 0.25)):
+        model_folders.gain_model(tmp_path / name, gain)
+    monkeypatch.setattr(presets, "models_folder", lambda: tmp_path)
+    audio = noise(8000)[:, 0].astype(np.float32)
+    sf.write(tmp_path / "in.wav", audio, 16000, subtype="FLOAT")
+    assert main(["predict", str(tmp_path / "in.wav"), "-o", str(tmp_path / "o.wav")]) == 0
+    np.testing.assert_allclose(sf.read(tmp_path / "o.wav")[0], 0.25 * audio, atol=1e-6)
+    assert model_system().name == "audenoise large"
+    # What may become a stream has to keep up with a microphone.
+    np.testing.assert_allclose(Denoiser.from_preset().denoise(audio, 16000), 0.5 * audio, atol=1e-6)
+
+
 def test_bundled_models_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("small", "standard"):
+    for name in ("small", "standard", "large"):
         model_folders.gain_model(tmp_path / name)
     enhancer = model_folders.gain_enhancer(tmp_path / "enhancer", 1.0).folder
     monkeypatch.setattr(presets, "models_folder", lambda: tmp_path)
-    assert presets.bundled_denoisers() == ["standard", "small"]
+    assert presets.bundled_denoisers() == ["large", "standard", "small"]
     assert main(["models", "list"]) == 0
     names = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines() if "Hz" in line]
-    assert names == ["standard (default)", "enhancer (for enhance)", "small"]
+    assert names == [
+        "large (default for files)",
+        "standard (default for live and Python)",
+        "small",
+        "enhancer (for enhance)",
+    ]
     sf.write(tmp_path / "in.wav", noise(4000), 16000)
     assert (
         main(["predict", str(tmp_path / "in.wav"), "-o", str(tmp_path / "o.wav"), "--model", "enhancer"]) == 1

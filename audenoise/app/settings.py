@@ -59,7 +59,7 @@ class AppSettings:
 
 
 def offered_models(chosen: tuple[str | os.PathLike[str], ...] = ()) -> dict[str, Preset]:
-    """Load what is offered: the denoisers named, or all that are bundled, the standard model first.
+    """Load what is offered: the denoisers named, or all that are bundled, the one for files first.
 
     Raises
     ------

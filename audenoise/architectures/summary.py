@@ -23,8 +23,8 @@ from audenoise.specs import (
 from audenoise.specs.enhancer import EnhancerSpec
 
 BIDIRECTIONAL_CONTEXT_FRAMES = 128
-"""What a recurrence that runs backwards is shown of what comes: it has no end to its context, and which end is
-as good as another. See the card of `large` in model_descriptions.md for what it changes."""
+"""What a recurrence that runs backwards is shown of what comes. It has no end to its context; what this one
+costs is in the card of `large` in model_descriptions.md."""
 
 
 @dataclass(frozen=True)

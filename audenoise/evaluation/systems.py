@@ -13,7 +13,7 @@ from audenoise.audio import resample
 from audenoise.baselines import spectral_subtraction, wiener_filter
 from audenoise.denoiser import Denoiser
 from audenoise.errors import AudenoiseError, DataError, ModelError, SignalError, brief
-from audenoise.presets import load_preset
+from audenoise.presets import for_files, load_preset
 
 from .pairs import files_by_stem
 
@@ -154,14 +154,14 @@ def named_systems(names: Sequence[str]) -> list[System]:
 
 
 def model_system(model: str | Path | None = None, *, name: str | None = None) -> System:
-    """A published model, by default the standard one, called "audenoise NAME".
+    """A published model, by default the one for files, called "audenoise NAME".
 
     Raises
     ------
     ModelError
         If it is missing or damaged, or an enhancer's.
     """
-    preset = load_preset(model)
+    preset = load_preset(for_files(model))
     if preset.is_enhancer:
         raise ModelError(
             f"{preset.folder}: is an enhancer's; run `audenoise enhance`, and score what it writes with "
