@@ -5,8 +5,9 @@
 
 PAIRS holds noisy/ and clean/ with files of the same names. Hum, clicks, music, wind and steady noises are
 made by the script; babble is six other speakers of PAIRS/clean; rooms are simulated, and judged against the
-speech with the reflections of the first 50 ms (what a model is trained to leave). `--noise NAME=DIR` adds a
-row for recordings of one's own. Prints Markdown. Needs audenoise[metrics].
+speech with the reflections of the first 50 ms (what a model is trained to leave). "Behind another one" is one
+recording of two pairs, of which the second is scored: another voice, noise and level at once. `--noise
+NAME=DIR` adds a row for recordings of one's own. Prints Markdown. Needs audenoise[metrics].
 """
 
 import argparse
@@ -35,6 +36,7 @@ from audenoise.workers import map_in_processes
 GAINS_DB = (-40, -30, -20, -10, 10, 20)
 COLUMNS = {"pesq": ("WB-PESQ", 1, 2), "estoi": ("ESTOI %", 100, 1), "si_sdr_db": ("SI-SDR dB", 1, 1)}
 BABBLE_VOICES = 6
+BEHIND_ANOTHER = "as they are, behind another one"
 PAUSE_DB, PAUSE_S = -40.0, 0.1
 Scores = dict[str, float]
 
@@ -129,10 +131,14 @@ def measure_pair(
     for gain_db in GAINS_DB:
         cases[f"as they are, {gain_db:+d} dB"] = (clean, noisy * np.float32(10 ** (gain_db / 20)))
     cases["clean speech"] = (clean, clean)
+    other = names[(number + len(names) // 2) % len(names)]
+    leads = {BEHIND_ANOTHER: read_audio(pairs / "noisy" / other, sample_rate=rate)[0].mean(axis=1)}
+    cases[BEHIND_ANOTHER] = (clean, noisy)
     made = mixtures(clean, rate, number=number, snr_db=snr_db, voices=voices, noises=noises)
     result: dict[str, Any] = {"scores": {}, "turned_down": {}, "pauses": None}
     for condition, (reference, given) in (cases | made).items():
-        denoised = denoiser.denoise(given, rate)
+        lead = leads.get(condition, given[:0])
+        denoised = denoiser.denoise(np.concatenate([lead, given]), rate)[lead.size :]
         try:
             result["scores"][condition] = [scores(reference, audio, rate) for audio in (given, denoised)]
         except SignalError:
