@@ -35,6 +35,7 @@ from audenoise.enhancement_metrics import mel_distance, pitch_error
 from audenoise.enhancer import Enhancer
 from audenoise.errors import AudenoiseError, SignalError
 from audenoise.metrics import dnsmos, estoi, log_spectral_distance, pesq_wideband
+from audenoise.presets import for_files
 from audenoise.workers import map_in_processes
 
 GAP_S = 0.25
@@ -59,7 +60,7 @@ COLUMNS = {
 @lru_cache(maxsize=1)
 def tools(denoiser: str | None, model: str | None) -> tuple[Denoiser, Enhancer | None]:
     enhancer = None if model is None else Enhancer.from_preset(model, threads=1)
-    return Denoiser.from_preset(denoiser, threads=1), enhancer
+    return Denoiser.from_preset(for_files(denoiser), threads=1), enhancer
 
 
 def stretched(audio: np.ndarray, rate: int, to_rate: int) -> np.ndarray:
@@ -221,7 +222,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--speech", type=Path, action="append", required=True, metavar="CLEAN")
     parser.add_argument("--model", help="enhancer: a model folder or a bundled one")
-    parser.add_argument("--denoiser", help="default: standard")
+    parser.add_argument("--denoiser", help="default: the one for files")
     parser.add_argument("--files", type=int, default=12, help="recordings of each --speech (default: 12)")
     parser.add_argument("--seconds", type=float, default=4.0, help="least length of one (default: 4)")
     parser.add_argument("--damage", help=f"with semicolons (default: all): {'; '.join(DAMAGE)}")
