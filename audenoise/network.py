@@ -1,8 +1,9 @@
 """A model's ONNX graph: loaded from checked bytes, checked against the metadata, run block by block."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -63,11 +64,12 @@ class Network:
 
     def in_halves(self, batch: int) -> bool:
         """Whether `begin` and `finish` can be used: with threads for both, once enough audio was expected."""
-        return bool(self._halves) and not self._one_by_one(batch)
+        return bool(self._halves) and (batch <= self._threads or not self._runs_are_long)
 
-    def _one_by_one(self, batch: int) -> bool:
-        # With surroundings a run is long, so that they pay: too long for many channels at once.
-        return batch > 2 and self.preset.context_left + self.preset.context_right > 0
+    @property
+    def _runs_are_long(self) -> bool:
+        # With surroundings they have to be, so that these pay: too long for several channels at once.
+        return self.preset.context_left + self.preset.context_right > 0
 
     def expect(self, seconds: float) -> None:
         """Count audio that will come, all channels together; where there is enough of it, cut the graph.
@@ -123,46 +125,71 @@ class Network:
         ModelError
             If the graph fails or answers in another shape.
         """
-        if self._one_by_one(len(noisy)):
-            return self._each(noisy, states, ahead)
-        values = self.values(noisy, states, ahead)
-        return self._denoised(self._results(self._session, self._outputs, values, states), noisy.shape)
 
-    def _each(self, noisy: np.ndarray, states: Values, ahead: int) -> np.ndarray:
-        """`run` for each of a batch by itself, as many at a time as there are threads."""
+        def run(noisy: np.ndarray, states: Values) -> np.ndarray:
+            values = self.values(noisy, states, ahead)
+            return self._denoised(self._results(self._session, self._outputs, values, states), noisy.shape)
 
-        def one(i: int) -> tuple[np.ndarray, Values]:
-            own = {name: value[i : i + 1] for name, value in states.items()}
-            return self.run(noisy[i : i + 1], own, ahead), own
+        return _together(self._apart(run, self._parted(noisy), states))
 
-        with ThreadPoolExecutor(self._threads, "audenoise-channel") as pool:
-            denoised, after = zip(*pool.map(one, range(len(noisy))), strict=True)
-        states.update({name: np.concatenate([own[name] for own in after]) for name in states})
-        return np.concatenate(denoised)
+    def _parted(self, noisy: np.ndarray) -> list[np.ndarray]:
+        """What is run at once: all channels, or each by itself."""
+        return np.split(noisy, len(noisy)) if self._runs_are_long else [noisy]
+
+    def _apart(self, work: Callable[[Any, Values], Any], items: list[Any], states: Values) -> list[Any]:
+        """What `work` makes of each item and the states of its channel, which it may change.
+
+        As many at a time as there are threads, where there are more than these: fewer go faster one by one.
+        """
+        if len(items) == 1:
+            return [work(items[0], states)]
+
+        def one(i: int) -> tuple[Any, Values]:
+            before = {name: value[i : i + 1] for name, value in states.items()}
+            after = dict(before)
+            done = work(items[i], after)
+            return done, {name: value for name, value in after.items() if value is not before[name]}
+
+        if len(items) > self._threads > 1:
+            with ThreadPoolExecutor(self._threads, "audenoise-channel") as pool:
+                results = list(pool.map(one, range(len(items))))
+        else:
+            results = [one(i) for i in range(len(items))]
+        done, changed = zip(*results, strict=True)
+        states.update({name: np.concatenate([own[name] for own in changed]) for name in changed[0]})
+        return list(done)
 
     def values(self, noisy: np.ndarray, states: Values, ahead: int = 0) -> Values:
         """What the graph is fed in `run`, by input name."""
         values = {"noisy": _parts(noisy), **states}
         return {**values, "ahead": np.array([ahead], np.int64)} if self.looks_ahead else values
 
-    def begin(self, noisy: np.ndarray, states: Values, ahead: int = 0) -> Values:
+    def begin(self, noisy: np.ndarray, states: Values, ahead: int = 0) -> list[Values]:
         """The first half of `run`, where `in_halves`; another thread may be in `finish` with these states.
 
         Returns
         -------
-        dict
+        list of dict
             What `finish` wants.
         """
         session, inputs, outputs = self._halves[0]
-        values = self.values(noisy, states, ahead)
-        results = self._results(session, outputs, {name: values[name] for name in inputs}, states)
-        return {**{name: values[name] for name in values if name not in states}, **results}
 
-    def finish(self, begun: Values, states: Values) -> np.ndarray:
+        def begin(noisy: np.ndarray, states: Values) -> Values:
+            values = self.values(noisy, states, ahead)
+            results = self._results(session, outputs, {name: values[name] for name in inputs}, states)
+            return {**{name: values[name] for name in values if name not in states}, **results}
+
+        return self._apart(begin, self._parted(noisy), states)
+
+    def finish(self, begun: list[Values], states: Values) -> np.ndarray:
         """The second half of `run`, for the blocks in their order; returns what `run` does."""
         session, inputs, outputs = self._halves[1]
-        values = {name: begun[name] if name in begun else states[name] for name in inputs}
-        return self._denoised(self._results(session, outputs, values, states), begun["noisy"].shape[:3])
+
+        def finish(begun: Values, states: Values) -> np.ndarray:
+            values = {name: begun[name] if name in begun else states[name] for name in inputs}
+            return self._denoised(self._results(session, outputs, values, states), begun["noisy"].shape[:3])
+
+        return _together(self._apart(finish, begun, states))
 
     def _results(
         self,
@@ -239,6 +266,10 @@ class Network:
         if self.looks_ahead and not states:
             raise ModelError(f"{self._where} has an input ahead, but no states that it could be for")
         return states
+
+
+def _together(channels: list[np.ndarray]) -> np.ndarray:
+    return channels[0] if len(channels) == 1 else np.concatenate(channels)
 
 
 def _parts(spectra: np.ndarray) -> np.ndarray:

@@ -108,7 +108,7 @@ class _Block(NamedTuple):
     shown: np.ndarray
     n_past: int
     n_ahead: int
-    begun: Values | None
+    begun: list[Values] | None
 
 
 class DenoiserStream:

@@ -122,6 +122,9 @@ def test_many_channels_give_the_same_one_by_one(
     assert np.abs(found[:, 0] - whole).max() < 1e-3 * peak
     assert np.abs(found[:, 2] - alone).max() < 1e-3 * peak
     assert np.abs(found[:, 0] - found[:, 2]).max() > 0.1 * peak
+    monkeypatch.undo()
+    assert denoiser._network.in_halves(2) == (threads == 2)
+    assert np.abs(denoiser.denoise(channels[:, [2, 0]], RATE) - found[:, [2, 0]]).max() < 1e-3 * peak
 
 
 def test_it_is_exported_for_whole_signals(preset: Preset, tmp_path: Path) -> None:
