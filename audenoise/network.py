@@ -210,8 +210,8 @@ class Network:
         return results
 
     def _run_options(self, session: ort.InferenceSession) -> ort.RunOptions | None:
-        """What ran as a whole gives its memory back once its halves are about to take over."""
-        if session is not self._session or self._cutting is None:
+        """Long runs as a whole give their memory back once halves are about to take over."""
+        if session is not self._session or self._cutting is None or not self._runs_are_long:
             return None
         options = ort.RunOptions()
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
