@@ -12,7 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from audenoise.audio import AudioReader, AudioWriter, audio_info, output_format, remove_left_parts
+from audenoise.audio import (
+    AudioReader,
+    AudioWriter,
+    audio_info,
+    can_write,
+    output_format,
+    remove_left_parts,
+)
 from audenoise.denoiser import Denoiser
 from audenoise.errors import AudenoiseError, AudioFileError, SignalError
 from audenoise.file_plan import FilePair
@@ -20,8 +27,8 @@ from audenoise.presets import for_files
 from audenoise.stream import work_samples
 
 _DISK_FULL_BYTES = 1 << 20
-_WORTH_A_START_S = 120.0
 _PEAK_BLOCK = 65_536
+_WORTH_A_START_S = 120.0
 """Audio that takes one process about as long as another one takes to start and load the model, twice over."""
 
 
@@ -128,8 +135,9 @@ def denoise_file(
         )
         stream.expect(info.n_samples)
         kind = output_format(target, info)
-        if source.suffix.lower() == target.suffix.lower() and kind[0] != info.format:
-            kind = info.format, info.subtype  # what the content is, should the suffix lie about it
+        content = info.format, info.subtype
+        if source.suffix.lower() == target.suffix.lower() and kind[0] != info.format and can_write(*content):
+            kind = content  # should the suffix lie about it
         make_folder(target.parent)
         with AudioWriter(
             target,
@@ -284,7 +292,7 @@ def fitting_jobs(todo: Sequence[FilePair], jobs: int | None = None) -> int:
         are minutes of audio, and one where they would be done before more had started.
     """
     if jobs is None:
-        from audenoise.workers import cores
+        from audenoise.processors import cores
 
         jobs = cores() if len(todo) > 1 and _lasts(todo, _WORTH_A_START_S) else 1
     return min(jobs, max(1, len(todo)))

@@ -142,7 +142,7 @@ def evaluate(
     import json
 
     from audenoise import evaluation
-    from audenoise.workers import cores
+    from audenoise.processors import cores
 
     chosen = _chosen_systems(models, systems, denoised)
     pairs, left, notes = chosen_pairs(inputs, side, labels, label_column)

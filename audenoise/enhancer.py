@@ -299,10 +299,14 @@ class EnhancerStream:
         self.channels, self._enhancer, self._amount = channels, enhancer, np.float32(amount)
         hop = enhancer.preset.stft.hop_length
         self._piece = max(1, round(piece_s * enhancer.sample_rate / hop)) * hop
-        self._up = StreamResampler(self.sample_rate, enhancer.sample_rate, channels)
-        self._down = StreamResampler(enhancer.sample_rate, self.output_rate, channels)
-        self._audio = np.zeros((0, channels), np.float32)
         self._scale = headroom(peak)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what came before; the stream is as new."""
+        self._up = StreamResampler(self.sample_rate, self._enhancer.sample_rate, self.channels)
+        self._down = StreamResampler(self._enhancer.sample_rate, self.output_rate, self.channels)
+        self._audio = np.zeros((0, self.channels), np.float32)
         self._before = 0  # samples of `_audio` that have come out and are kept as surroundings
         self._received = self._sent = 0
 
@@ -325,12 +329,13 @@ class EnhancerStream:
         return ready if self._scale == 1.0 else ready / self._scale
 
     def flush(self) -> np.ndarray:
-        """Return the rest. The stream is finished then."""
+        """Return the rest. The stream is as new then."""
         missing = resampled_length(self._received, self.sample_rate, self.output_rate) - self._sent
         self._audio = np.concatenate([self._audio, self._up.flush()])
         rest = np.concatenate([self._down.process(self._pieces(0)), self._down.flush()])[:missing]
         # Two conversions may round to one sample less than one does.
         result = np.concatenate([rest, np.zeros((missing - len(rest), self.channels), np.float32)])
+        self.reset()
         return result if self._scale == 1.0 else result / self._scale
 
     def _pieces(self, ahead: int) -> np.ndarray:

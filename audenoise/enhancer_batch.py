@@ -144,11 +144,7 @@ def enhance_file(
             first.expect(info.n_samples)
         container, subtype = result_format(target, info)
         make_folder(target.parent)
-        expected = (
-            None
-            if info.n_samples is None
-            else resampled_length(info.n_samples, info.sample_rate, output_rate)
-        )
+        expected = resampled_length(info.n_samples, info.sample_rate, output_rate)
         with AudioWriter(
             target,
             sample_rate=output_rate,

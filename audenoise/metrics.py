@@ -315,7 +315,8 @@ def estimate_delay_samples(
         part = reference[start : start + block]
         first = max(0, start - longest)
         around = estimate[first : start + part.size + longest]
-        n_fft = 1 << (part.size + around.size - 1).bit_length()  # room for every lag: no circular wrap
+        furthest = part.size + start - first + longest
+        n_fft = 1 << max(part.size + around.size - 1, furthest).bit_length()  # room for every lag: no wrap
         spectrum = np.fft.rfft(around, n_fft) * np.conj(np.fft.rfft(part, n_fft))
         correlation += np.fft.irfft(spectrum, n_fft)[lags + (start - first)]
     return int(lags[np.argmax(correlation)])
@@ -478,8 +479,8 @@ def _valid_pair(reference: AudioVector, estimate: AudioVector) -> tuple[np.ndarr
 
 
 def _valid_rate(sample_rate: int) -> None:
-    if sample_rate < 1:
-        raise SignalError(f"sample_rate must be at least 1 Hz. Received: {sample_rate}")
+    if not (isinstance(sample_rate, (int, np.integer)) and sample_rate >= 1):
+        raise SignalError(f"sample_rate must be a whole number of Hz, at least 1. Received: {sample_rate!r}")
 
 
 def _not_silent(audio: np.ndarray, name: str) -> np.ndarray:

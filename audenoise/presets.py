@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from audenoise.errors import ModelError
+from audenoise.processors import cores
 
 DEFAULT_PRESET = "standard"
 """Keeps up with a microphone, and gives a stream what it gives a whole signal."""
@@ -121,7 +122,7 @@ class AppliedModel:
     ----------
     preset : Preset
     threads : int, optional
-        Default: 2, or 1 on a machine with one core.
+        Default: 2, or 1 where the process has one core.
 
     Raises
     ------
@@ -131,7 +132,7 @@ class AppliedModel:
 
     def __init__(self, preset: Preset, *, threads: int | None = None) -> None:
         self.preset = preset
-        self.threads = min(2, os.cpu_count() or 1) if threads is None else threads
+        self.threads = min(2, cores()) if threads is None else threads
         if self.threads < 1:
             raise ModelError(f"threads must be at least 1. Received: {threads}")
 

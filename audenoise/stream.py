@@ -152,6 +152,7 @@ class DenoiserStream:
         self._announced = False
         self._second: ThreadPoolExecutor | None = None
         self._pending: deque[Future[np.ndarray]] = deque()
+        self._flat = False
         self.reset()
 
     def _whole_multiples(self, frames: float) -> int:
@@ -200,7 +201,6 @@ class DenoiserStream:
         self._top_energies = np.zeros((2, self.channels))
         self._waiting = np.zeros((0, self.channels), np.float32)
         self._n_received = self._n_processed = 0
-        self._flat = False
 
     def _new_phase(self) -> PhaseStream | None:
         if self._network.preset.phase != "griffin_lim":

@@ -24,11 +24,6 @@ _MOST_ON_WINDOWS = 61
 """Processes that one can wait for there."""
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Workers:
     """Processes that can be started ahead of their work, so that they load what it needs meanwhile.
 

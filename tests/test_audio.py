@@ -42,6 +42,16 @@ def read_in_blocks(path: Path, size: int = 4096) -> np.ndarray:
         return np.concatenate(list(reader.blocks(size)))
 
 
+def test_two_runs_through_one_reader_do_not_disturb_each_other(tmp_path):
+    samples = noise(1000, 1)
+    audio.write_audio(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
+    with audio.AudioReader(tmp_path / "a.wav") as reader:
+        first, second = reader.blocks(10), reader.blocks(10, start=500)
+        read = [(next(first), next(second)) for _ in range(5)]
+    np.testing.assert_array_equal(np.concatenate([a for a, _ in read]), samples[:50])
+    np.testing.assert_array_equal(np.concatenate([b for _, b in read]), samples[500:550])
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from([(s, t) for s in ("wav", "flac", "w64", "aiff") for t in EXACT]),

@@ -1,5 +1,6 @@
 """The denoiser against closed forms and a whole-file run; its streams against the denoiser."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -267,7 +268,7 @@ def test_flush_and_reset_make_the_stream_new(denoisers: dict[str, Denoiser]) -> 
     stream.process(noise(5000, seed=1))
     stream.reset()
     for _ in range(2):
-        result = np.concatenate([stream.process(audio), stream.flush()])
+        result = np.concatenate([stream.process(audio), stream.flush(), stream.flush()])
         np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
@@ -328,6 +329,12 @@ def test_a_stream_that_is_told_the_peak_does_the_same() -> None:
     for bad in (-1.0, "loud", None):
         with pytest.raises(SignalError, match="peak must be a number of at least 0"):
             denoiser.stream(16000, peak=bad)  # pyright: ignore[reportArgumentType]
+
+
+def test_threads_are_no_more_than_the_cores_this_process_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    for allowed, threads in (({3}, 1), (set(range(8)), 2)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, allowed=allowed: allowed, raising=False)
+        assert Denoiser.from_preset("small").threads == threads
 
 
 @pytest.mark.parametrize("kind", [Denoiser, Enhancer])

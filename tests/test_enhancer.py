@@ -90,10 +90,12 @@ def test_pieces_make_the_whole(enhancer: Enhancer, piece_s: float) -> None:
     whole = enhancer.run(audio)
     stream = enhancer.stream(RATE, 2, piece_s=piece_s)
     cuts = np.sort(np.random.default_rng(0).integers(0, len(audio), 30))
-    parts = [stream.process(block) for block in np.split(audio, cuts)]
-    assert sum(map(len, parts)) > len(audio) / 2  # it comes out on the way
-    pieces = np.concatenate([*parts, stream.flush()])
-    np.testing.assert_allclose(pieces, whole, atol=1e-4)
+    for _ in range(2):  # after `flush` it is as new
+        parts = [stream.process(block) for block in np.split(audio, cuts)]
+        assert sum(map(len, parts)) > len(audio) / 2  # it comes out on the way
+        pieces = np.concatenate([*parts, stream.flush()])
+        np.testing.assert_allclose(pieces, whole, atol=1e-4)
+    assert len(stream.flush()) == 0
 
 
 def test_threads_share_the_pieces_and_change_nothing(published) -> None:

@@ -175,6 +175,20 @@ def test_a_constant_delay_is_found_removed_and_reported(folders, tmp_path, delay
     assert result.to_dict()["systems"][1]["delay_ms"] == pytest.approx(1000 * delay / RATE)
 
 
+def test_files_that_are_missing_say_nothing_about_the_delay(folders, tmp_path):
+    for stem in list(GAINS)[:1]:
+        clean = read(find_by_stem(folders[1], stem))
+        write(tmp_path / f"out/{stem}.wav", metrics.remove_delay(clean, -80))
+    pairs, _ = find_pairs(*folders)
+    result = evaluate(pairs, [folder_system("late", tmp_path / "out")], metrics=["si_sdr_db"])
+    late = result.system("late")
+    assert len(late.failures) == len(pairs) - 1 >= 2
+    assert late.delay_s == pytest.approx(80 / RATE)
+    assert list(late.delays_s) == list(late.scores)
+    assert min(scores["si_sdr_db"] for scores in late.scores.values()) > 10
+    assert not any("another delay" in note for note in result.notes)
+
+
 def test_a_file_with_another_delay_is_scored_with_the_constant_one_and_named(folders, tmp_path):
     for stem in GAINS:
         clean = read(find_by_stem(folders[1], stem))

@@ -30,7 +30,7 @@ CHECKOUT = Path(__file__).parents[1]
 #   keras  anything
 #   cli    what plain may, click and cli rooms, so that --help starts at once
 RANKS: list[tuple[str, str]] = [
-    ("plain", "allocation durations errors interrupts"),
+    ("plain", "allocation durations errors interrupts processors"),
     ("plain", "addresses"),
     ("plain", "cluster html_pages keras_loading locks model_folders"),
     ("plain", "hosts workers"),

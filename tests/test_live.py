@@ -21,6 +21,7 @@ from fake_sounddevice import FakeSoundDevice, device
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audenoise.audio import AudioWriter
 from audenoise.cli import main
 from audenoise.denoiser import Denoiser
 from audenoise.errors import AudioFileError, DeviceError, ModelError, SignalError
@@ -321,6 +322,9 @@ def test_a_model_that_looks_seconds_ahead_is_for_files(half: Denoiser) -> None:
         denoiser = Denoiser(replace(half.preset, context_right=frames), threads=1)
         with pytest.raises(ModelError, match=r"looks 2\.0 s ahead") if refused else nullcontext():
             set_up(denoiser, FakeSoundDevice())
+    iterative = Denoiser(replace(half.preset, phase="griffin_lim"), threads=1)
+    with pytest.raises(ModelError, match=r"looks .* s ahead, so it is for files"):
+        set_up(iterative, FakeSoundDevice())
 
 
 def test_the_rate_suits_both() -> None:
@@ -443,6 +447,35 @@ def test_a_defect_in_the_callback_or_the_worker_is_raised(half: Denoiser, tmp_pa
     broken.callback(np.zeros(10, np.float32), out, 10, None, None)
     assert isinstance(broken.error, IndexError)
     assert not out.any()
+
+
+@pytest.mark.parametrize("trouble", ["disk", "name"])
+def test_a_recording_outlives_what_goes_wrong_with_its_file(
+    half: Denoiser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    target, card = tmp_path / "heard.wav", FakeSoundDevice()
+    write = AudioWriter.write
+
+    def failing(self: AudioWriter, block: np.ndarray) -> None:
+        if trouble == "disk" and self.n_written > 8000:
+            raise AudioFileError(f"{self.path}: the disk is full.")
+        if trouble == "name":
+            target.write_bytes(b"mine")
+        write(self, block)
+
+    monkeypatch.setattr(AudioWriter, "write", failing)
+    with pytest.raises(AudioFileError, match="What was heard until then is in ") as caught:
+        run(card, half, [(24_000, "q")], record=target)
+    if trouble == "disk":
+        assert list(tmp_path.iterdir()) == [target]
+        kept = target
+    else:
+        assert target.read_bytes() == b"mine"
+        (kept,) = tmp_path.glob("heard.unfinished-*.wav")
+    assert str(kept) in str(caught.value)
+    heard, rate = soundfile.read(kept)
+    assert rate == RATE
+    assert len(heard) > 8000
 
 
 def test_an_existing_recording_is_kept(half: Denoiser, tmp_path: Path) -> None:

@@ -95,8 +95,8 @@ def test_delay_is_found_under_noise_and_removed(delay):
     np.testing.assert_array_equal(metrics.remove_delay(late, delay)[inner], reference[inner])
 
 
-@pytest.mark.parametrize("n_samples", [999, 1000, 5003])
-@pytest.mark.parametrize("longest", [0, 7, 300, 2000])
+@pytest.mark.parametrize("n_samples", [999, 1000, 1001, 1201, 4001, 5003])
+@pytest.mark.parametrize("longest", [0, 7, 250, 300, 2000])
 def test_delay_found_block_by_block_is_that_of_the_whole_correlation(monkeypatch, n_samples, longest):
     rng = np.random.default_rng(n_samples)
     reference, estimate = rng.standard_normal((2, n_samples))
@@ -110,6 +110,12 @@ def test_delay_found_block_by_block_is_that_of_the_whole_correlation(monkeypatch
     monkeypatch.setattr(metrics, "_CORRELATION_BLOCK", 500)
     found = metrics.estimate_delay_samples(reference, estimate, max_delay_samples=longest)
     assert found == lags[int(np.argmax(direct))]
+
+
+def test_a_rate_that_is_no_whole_number_is_refused():
+    audio = np.random.default_rng(5).standard_normal(16_000)
+    with pytest.raises(SignalError, match=r"sample_rate must be a whole number of Hz.*16000\.0"):
+        metrics.stoi(audio, audio, 16_000.0)
 
 
 def test_delay_beyond_the_limit_is_not_returned():

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audenoise import batch, presets, workers
+from audenoise import batch, presets, processors
 from audenoise.cli import main
 from audenoise.denoiser import Denoiser
 from audenoise.evaluation import model_system
@@ -303,7 +303,7 @@ def test_processes_write_what_one_process_writes(half: str, tmp_path: Path) -> N
 
 
 def test_all_cores_work_where_their_start_pays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "cores", lambda: 3)
+    monkeypatch.setattr(processors, "cores", lambda: 3)
     for name, seconds in (("short", 50), ("long", 100)):
         sf.write(tmp_path / f"{name}.wav", np.zeros(8000 * seconds, np.int16), 8000)
     (tmp_path / "bad.wav").write_text("bad")
@@ -545,6 +545,24 @@ def test_outputs_that_nobody_means_are_refused(
     assert main(["predict", *arguments, "--model", half]) == code
     assert words in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype", "result"),
+    [
+        ("W64", "MS_ADPCM", ("WAV", "PCM_16")),
+        ("VOC", "ULAW", ("WAV", "ULAW")),
+        ("AU", "PCM_24", ("AU", "PCM_24")),
+    ],
+)
+def test_a_suffix_that_lies_gives_a_result_that_can_be_read(
+    tmp_path: Path, monkeypatch, half: str, container: str, subtype: str, result: tuple[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sf.write("in.wav", noise(4000) * 0.1, 16000, format=container, subtype=subtype)
+    assert main(["predict", "in.wav", "-o", "out.wav", "--model", half]) == 0
+    info = sf.info("out.wav")
+    assert (info.format, info.subtype, info.frames) == (*result, sf.info("in.wav").frames)
 
 
 def test_adpcm_recordings_come_back_as_pcm(tmp_path: Path, monkeypatch, half: str) -> None:

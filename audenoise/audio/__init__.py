@@ -13,10 +13,11 @@ from .info import (
     AudioInfo,
     audio_info,
     find_audio,
+    shown,
 )
 from .reader import AudioReader, read_audio
 from .resampling import StreamResampler, resample, resampled_blocks, resampled_length
-from .writer import AudioWriter, check_output, output_format, remove_left_parts, write_audio
+from .writer import AudioWriter, can_write, check_output, output_format, remove_left_parts, write_audio
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -28,6 +29,7 @@ __all__ = [
     "AudioWriter",
     "StreamResampler",
     "audio_info",
+    "can_write",
     "check_output",
     "find_audio",
     "flac_base64",
@@ -37,5 +39,6 @@ __all__ = [
     "resample",
     "resampled_blocks",
     "resampled_length",
+    "shown",
     "write_audio",
 ]

@@ -100,8 +100,9 @@ class AudioReader:
                 f"Received: start={start}, n_samples={n_samples}"
             )
         stop = self.info.n_samples if n_samples is None else min(self.info.n_samples, start + n_samples)
-        file, position = self._at(self._file, start), start
+        position = start
         while position < stop:
+            file = self._at(self._file, position)  # another run may have moved it
             asked = min(block_samples, stop - position)
             rows = self._read(file, asked, position)
             if not np.isfinite(rows).all():

@@ -109,6 +109,12 @@ def _holds(container: str, subtype: str) -> bool:
     )
 
 
+def can_write(format: str, subtype: str) -> bool:
+    """Whether a file of this container and sample format, in libsndfile's words, can be a result here."""
+    containers = {"WAVEX", *(container for container, _ in _FORMATS.values())}
+    return format in containers and _holds(format, subtype)
+
+
 def check_output(
     path: str | os.PathLike[str], *, sample_rate: int, channels: int, format: str, subtype: str
 ) -> None:
@@ -167,7 +173,8 @@ class AudioWriter:
 
     The blocks go to a hidden temporary file in the same folder. Leaving the `with` block normally checks it,
     syncs it to the disk and gives it its name; leaving by an error or Ctrl-C removes it. Integer samples are
-    rounded without dither, so that what `AudioReader` read from an integer file is written back bit for bit.
+    rounded without dither, so that what `AudioReader` read from integers of up to 24 bits is written back bit
+    for bit.
 
     Parameters
     ----------
@@ -189,7 +196,7 @@ class AudioWriter:
     irreplaceable : bool
         There is nothing to make the file from again, as with a recording from a microphone: until it is
         complete it is called ``NAME.unfinished-….SUFFIX``, so that what a killed process leaves can be found
-        and opened.
+        and opened. What was written is kept whatever goes wrong, see `kept`.
 
     Attributes
     ----------
@@ -200,6 +207,8 @@ class AudioWriter:
         files aren't clipped.
     clipped_peak : float
         Magnitude of the largest of them; 0 without any.
+    kept : Path or None
+        Where an irreplaceable recording lies once the writer is closed; None if nothing was written.
 
     Raises
     ------
@@ -243,6 +252,8 @@ class AudioWriter:
         self._check_target()
         self.n_written = self.n_clipped = 0
         self.clipped_peak = 0.0
+        self.kept: Path | None = None
+        self._irreplaceable, self._committed = irreplaceable, False
         self._file: sf.SoundFile | None = None
         unique = secrets.token_hex(8)
         self._temporary = self.path.with_name(
@@ -319,6 +330,9 @@ class AudioWriter:
         try:
             if kind is None:
                 self._commit()
+            elif self._irreplaceable and self.n_written:
+                with suppress(AudioFileError, RuntimeError, OSError):
+                    self._commit()
         except AudioFileError:
             raise
         except (RuntimeError, OSError) as failure:
@@ -369,6 +383,7 @@ class AudioWriter:
             if self.path.exists():
                 shutil.copymode(self.path, self._temporary)
             os.replace(self._temporary, self.path)
+            self._committed = True
             return
         try:
             os.link(
@@ -379,6 +394,7 @@ class AudioWriter:
         except OSError:  # a file system without links
             self._check_target()
             os.replace(self._temporary, self.path)
+        self._committed = True
 
     def _check_target(self) -> None:
         name = shown(self.path)
@@ -399,9 +415,12 @@ class AudioWriter:
         except RuntimeError:
             pass  # the file is being thrown away
         finally:
-            # On a read-only disk removing fails even where there is nothing to remove.
-            with suppress(OSError):
-                self._temporary.unlink()
+            if self._irreplaceable and self.n_written:
+                self.kept = self.path if self._committed else self._temporary
+            if self.kept != self._temporary:
+                # On a read-only disk removing fails even where there is nothing to remove.
+                with suppress(OSError):
+                    self._temporary.unlink()
             held, self._held = self._held, None
             if held is not None:
                 os.close(held)

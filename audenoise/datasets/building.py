@@ -10,13 +10,14 @@ from typing import Any
 from audenoise.allocation import keep_freed_memory
 from audenoise.durations import in_words
 from audenoise.errors import DataError
+from audenoise.processors import cores
 from audenoise.sources.gathering import Gathered, gather
 from audenoise.sources.inputs import Inputs, Side
 from audenoise.sources.parts import PartJob, make_part, noise_cache_bytes, write_blueprint
 from audenoise.sources.planning import SidePlan, plan_side
 from audenoise.sources.recordings import Recording, Skipped
 from audenoise.sources.settings import DatasetSpec
-from audenoise.workers import Workers, cores, map_in_processes
+from audenoise.workers import Workers, map_in_processes
 
 from .assembly import ShardStore
 from .info import INFO_FILE, DatasetInfo, write_info

@@ -224,4 +224,5 @@ def _plain(number: float | None) -> str:
 
 
 def _delays(system: SystemScores, name: str) -> tuple[str, str]:
-    return f"{1000 * system.delay_s:.6g}", f"{1000 * system.delays_s.get(name, 0.0):.6g}"
+    own = system.delays_s.get(name)
+    return f"{1000 * system.delay_s:.6g}", "" if own is None else f"{1000 * own:.6g}"

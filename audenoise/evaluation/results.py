@@ -96,7 +96,7 @@ class SystemScores:
     scores : dict
         Pair → metric → score. A pair or metric that couldn't be scored is not in it.
     delays_s : dict
-        Pair → delay of its own.
+        Pair → delay of its own, where there was output to find it in.
     failures : dict
         Pair → why (some of) its scores are missing.
     """

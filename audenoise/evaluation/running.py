@@ -2,7 +2,7 @@
 
 import os
 import statistics
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from .notes import notes_on
 from .pairs import Left, Pair
 from .planning import Planned, choose_metrics, columns_of, finished_files, parts_of, plan_pairs
 from .results import Evaluation, PairInfo, SystemScores
-from .scoring import PartJob, PartResult, score_part
+from .scoring import PartJob, PartResult, PartScores, score_part
 from .systems import NOISY, System
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -196,11 +196,16 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _constant_delays(results: Sequence[PartResult], systems: Sequence[System]) -> dict[str, float]:
+    usable = [result for result in results if not result.unusable]
     found = {
-        system.name: [result.systems[system.name].delay_s for result in results if not result.unusable]
-        for system in systems
+        system.name: _known_delays(result.systems[system.name] for result in usable) for system in systems
     }
     return {name: statistics.median_low(delays) if delays else 0.0 for name, delays in found.items()}
+
+
+def _known_delays(parts: Iterable[PartScores]) -> list[float]:
+    """Where there was output to find one in: a missing file says nothing about its system's delay."""
+    return [part.delay_s for part in parts if part.delay_s is not None]
 
 
 def _to_score_again(
@@ -214,7 +219,8 @@ def _to_score_again(
         other = tuple(
             system
             for system in systems
-            if round(result.systems[system.name].delay_s * rate) != round(delays[system.name] * rate)
+            for own in _known_delays([result.systems[system.name]])
+            if round(own * rate) != round(delays[system.name] * rate)
         )
         if other:
             yield key, replace(result.job, systems=other, delays_s=dict(delays))
@@ -248,7 +254,8 @@ def _gathered(
             }
             if means:
                 total.scores[name] = means
-            total.delays_s[name] = statistics.median_low(part.delay_s for part in mine)
+            if own := _known_delays(mine):
+                total.delays_s[name] = statistics.median_low(own)
             if problems := list(dict.fromkeys(problem for part in mine for problem in part.problems)):
                 total.failures[name] = "; ".join(problems)
         scored.append(total)

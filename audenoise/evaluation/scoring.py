@@ -56,7 +56,7 @@ class PartScores:
     """What one system got for a part."""
 
     scores: dict[str, float] = field(default_factory=dict)
-    delay_s: float = 0.0
+    delay_s: float | None = None  # nothing to find one in
     problems: list[str] = field(default_factory=list)
     missing_s: float = 0.0
 
@@ -107,9 +107,9 @@ def _score(
                 _fitted(estimate, n_samples).mean(axis=1),
                 max_delay_samples=int(LONGEST_DELAY_S * rate),
             )
+            result.delay_s = own / rate
         except SignalError:
             own = 0  # silent output: the scores will say so
-        result.delay_s = own / rate
         delay = own if job.delays_s is None else round(job.delays_s[system.name] * rate)
         shifted = np.stack([remove_delay(channel, delay) for channel in estimate.T], axis=1)
         aligned = _fitted(shifted, n_samples)

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from audenoise.audio import AudioWriter
+from audenoise.audio import AudioWriter, shown
 from audenoise.denoiser import Denoiser
-from audenoise.errors import DeviceError, ModelError
+from audenoise.errors import AudioFileError, DeviceError, ModelError
 
 from .devices import Device, channel_count, choose_device, choose_sample_rate
 from .engine import LiveCounts, LiveEngine, block_samples
@@ -106,6 +106,8 @@ def set_up(
     """
     preset = denoiser.preset
     ahead_s = preset.context_right * preset.stft.hop_length / preset.sample_rate
+    if preset.phase == "griffin_lim":
+        ahead_s += denoiser.stream(preset.sample_rate).latency_samples / preset.sample_rate
     if ahead_s > _LONGEST_AHEAD_S:
         raise ModelError(
             f"{preset.name}: looks {ahead_s:.1f} s ahead, so it is for files; live needs a causal "
@@ -173,11 +175,16 @@ def run_live(
             record, sample_rate=engine.sample_rate, channels=1, overwrite=overwrite, irreplaceable=True
         )
     session = _Session(setup, backend, keys or Keys(), meter or Meter(sys.stderr), report)
-    with _ended_by_signals(), writer or nullcontext():
-        session.run(writer)
-    # After the recording has got its name.
-    if session.problem is not None:
-        raise session.problem
+    try:
+        with _ended_by_signals(), writer or nullcontext():
+            session.run(writer)
+        # After the recording has got its name.
+        if session.problem is not None:
+            raise session.problem
+    except AudioFileError as error:
+        if writer is None or writer.kept is None:
+            raise
+        raise AudioFileError(f"{error} What was heard until then is in {shown(writer.kept)}.") from error
     counts, rate = engine.counts, engine.sample_rate
     return LiveReport(counts.samples / rate, engine.delay_samples / rate, counts, session.unrecorded_samples)
 
@@ -220,7 +227,8 @@ class _Session:
                 self._stream.close(ignore_errors=True)
             self._engine.stop()
             self._meter.close()
-        self._record(writer)
+        if not isinstance(self.problem, AudioFileError):  # that is the writer's
+            self._record(writer)
         if writer is not None and writer.n_written == 0 and self.problem is not None:
             raise self.problem
 

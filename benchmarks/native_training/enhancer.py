@@ -1,5 +1,5 @@
 # pyright: reportMissingImports=false, reportArgumentType=false, reportPrivateImportUsage=false
-"""The enhancer's generator and its losses of reconstruction in PyTorch, products in bfloat16."""
+"""The enhancer's generator, its losses and its steps in PyTorch, products in bfloat16."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,46 +9,15 @@ import torch
 import torch.nn.functional as F
 
 from audenoise.architectures import enhancer_layers as layers
-from audenoise.architectures.discriminators import _RMS_FLOOR
 from audenoise.enhancer_losses import _UNIT_TINY
 from audenoise.enhancing.sides import RECONSTRUCTION_TERMS
-from audenoise.errors import SpecError
 from audenoise.layers import TINY_POWER
 from audenoise.specs.enhancer import EnhancerSpec
-from audenoise.spectral import make_window
+from native_training.discriminators import Opponents, discriminator_loss, generator_terms, loudness_gain
 from native_training.fitting import Descent
+from native_training.transform import Transform
 
 NORM_EPSILON = 1e-6
-
-
-class Transform:
-    """`audenoise.layers.SpectralTransform` of windows whose length is a multiple of the hop."""
-
-    def __init__(self, n_fft: int, hop: int, window: str = "hann"):
-        if n_fft % hop:
-            raise SpecError(f"stft: native training knows hops that divide n_fft only, not {hop} of {n_fft}")
-        taps = make_window(window, n_fft)
-        self.n_fft, self.hop, self.overlaps = n_fft, hop, n_fft // hop
-        self.scale, self.window = float(taps.sum()), torch.tensor(taps, dtype=torch.float32)
-        self.norm = torch.tensor((taps**2).reshape(self.overlaps, hop).sum(0), dtype=torch.float32)
-
-    def stft(self, audio):
-        """(batch, samples) → (batch, frames, bins) real and imaginary part."""
-        before = self.n_fft - self.hop
-        frames = -(-(audio.shape[1] + before) // self.hop)
-        after = (frames - 1) * self.hop + self.n_fft - before - audio.shape[1]
-        blocks = F.pad(audio, (before, after)).unfold(1, self.n_fft, self.hop)
-        return torch.view_as_real(torch.fft.rfft(blocks * (self.window / self.scale))).unbind(-1)
-
-    def istft(self, real, imag, n_samples: int):
-        """As given by `stft` → (batch, samples)."""
-        spectrum = torch.view_as_complex(torch.stack([real, imag], -1))
-        blocks = torch.fft.irfft(spectrum, n=self.n_fft) * (self.window * self.scale)
-        batch, count, _ = blocks.shape
-        parts = blocks.reshape(batch, count, self.overlaps, self.hop).unbind(2)
-        total: Any = sum(F.pad(part, (0, 0, k, self.overlaps - 1 - k)) for k, part in enumerate(parts))
-        before = self.n_fft - self.hop
-        return (total / self.norm).reshape(batch, -1)[:, before : before + n_samples]
 
 
 class Generator(torch.nn.Module):
@@ -137,7 +106,7 @@ class Generator(torch.nn.Module):
 
 
 class Loss:
-    """(degraded, target, conditioning, pitch) → the weighted loss of reconstruction, and its terms."""
+    """(degraded, target, conditioning, pitch) → the weighted loss of reconstruction, its terms, the audio."""
 
     def __init__(self, spec: EnhancerSpec, generator: Generator):
         self.spec, self.generator = spec, generator
@@ -198,7 +167,7 @@ class Loss:
         transform, weights, log_mel = self.transform, self.weights, self.generator.log_mel
         outputs = self.generator(transform.stft(degraded), conditioning)
         audio = transform.istft(outputs["real"], outputs["imag"], target.shape[1])
-        gain = 0.1 * torch.rsqrt(target.square().mean(-1, keepdim=True) + _RMS_FLOOR**2)
+        gain = loudness_gain(target)
         scale = gain[:, :, None]
         reference, again = transform.stft(target), transform.stft(audio)
         wanted = log_mel(reference[0].square() + reference[1].square())
@@ -223,25 +192,68 @@ class Loss:
             found["residual"] = (wrong - outputs["residual"]).abs().mean((1, 2))
         terms = {name: value.mean() for name, value in found.items() if weights[name]}
         loss: Any = sum(weights[name] * value for name, value in terms.items())
-        return loss, terms
+        return loss, terms, audio
 
 
 class Step(Descent):
     """One step with the settings of `audenoise.enhancing.sides.make_optimizer`, and the weights' average.
 
+    Parameters
+    ----------
+    spec : EnhancerSpec
+    generator : Generator
+    loss : Loss
+    opponents : Opponents, optional
+        Needed for steps against them.
+
     Attributes
     ----------
     averages : list of tensor
         In the order of `Generator.learnt`.
+    opponents_descent : Descent or None
     """
 
-    def __init__(self, spec: EnhancerSpec, generator: Generator, loss: Loss):
+    def __init__(
+        self, spec: EnhancerSpec, generator: Generator, loss: Loss, opponents: Opponents | None = None
+    ):
         recipe = spec.training
-        super().__init__(list(generator.learnt.values()), recipe, tuple(recipe.betas))
+        betas = tuple(recipe.betas)
+        super().__init__(list(generator.learnt.values()), recipe, betas)
+        self.spec, self.opponents, self.opponents_descent = spec, opponents, None
         self.loss, self.forgetting = torch.compile(loss.__call__), 1 - recipe.ema_momentum
         self.averages = [value.detach().clone() for value in self.parameters]
+        if opponents is not None:
+            self.opponents_descent = Descent(list(opponents.learnt.values()), recipe, betas)
 
-    def __call__(self, batch, rate: float) -> dict[str, float]:
-        terms = self.take(lambda: self.loss(*batch), rate)
+    def _opponents_loss(self, target, audio):
+        judged = self.opponents(torch.cat([target, audio]))
+        halves = [[(features, score.chunk(2)[i]) for features, score in judged] for i in (0, 1)]
+        return discriminator_loss(*halves, self.spec.loss.kind)
+
+    def _terms_of_game(self, target, audio):
+        with torch.no_grad():
+            real = self.opponents(target)
+        return generator_terms(real, self.opponents(audio), self.spec.loss.kind)
+
+    def __call__(self, batch, rate: float, opponents_rate: float | None = None) -> dict[str, float]:
+        """A step of both sides, or of the generator alone without a rate for the other; loss and terms."""
+        shown: dict[str, float] = {}
+
+        def find_loss():
+            loss, terms, audio = self.loss(*batch)
+            if opponents_rate is not None:
+                target, gain = batch[1], loudness_gain(batch[1])
+                pair = target * gain, audio * gain
+                found = self.opponents_descent.take(
+                    lambda: self._opponents_loss(pair[0], pair[1].detach()), opponents_rate
+                )
+                shown.update({f"discriminator_{name}": value for name, value in found.items()})
+                with self.opponents.held():
+                    added = self._terms_of_game(*pair)
+                loss = loss + sum(getattr(self.spec.loss, name) * value for name, value in added.items())
+                terms = terms | added
+            return loss, terms
+
+        terms = self.take(find_loss, rate)
         torch._foreach_lerp_(self.averages, [value.detach() for value in self.parameters], self.forgetting)
-        return terms
+        return terms | shown
