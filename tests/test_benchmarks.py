@@ -1,12 +1,14 @@
 """What the benchmarks say is met: judged from figures whose verdict is known."""
 
 import importlib
+import json
 import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import soundfile
 from recordings import hiss, voice
 
 from audenoise import Denoiser
@@ -44,6 +46,35 @@ def test_restoration_judges_the_enhancer_alone_and_behind_the_denoiser(script: M
         ("undamaged speech, enhancer: WB-PESQ at least 4.0: 4.00", True),
     ]
     assert script.targets({"8 → 16 kHz": {RESAMPLED: {"lsd": 3.0}}}) == []  # without an enhancer
+
+
+@pytest.mark.parametrize("script", ["long_recordings"], indirect=True)
+def test_scenes_in_a_row_cost_what_the_memory_of_them_costs(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in ("noisy", "clean"):
+        (tmp_path / kind).mkdir()
+    for seed in range(3):
+        clean = voice(1.2, 16_000, seed=seed)
+        for kind, audio in (("clean", clean), ("noisy", clean + 0.1 * hiss(1.2, 16_000, seed=seed))):
+            soundfile.write(tmp_path / kind / f"{seed}.wav", audio, 16_000)
+
+    class Tired:
+        """Adds a hum to all but the first 1.2 s of a recording."""
+
+        def denoise(self, audio: np.ndarray, rate: int) -> np.ndarray:
+            hum = 0.3 * np.sin(np.arange(len(audio)) * 0.05)
+            return audio + np.where(np.arange(len(audio)) < 1.2 * rate, 0.0, hum).astype(np.float32)
+
+    monkeypatch.setattr(script.Denoiser, "from_preset", lambda model, threads=None: Tired())
+    monkeypatch.setattr("sys.argv", ["x", "--pairs", str(tmp_path), "--json", str(tmp_path / "a.json")])
+    assert script.main() == 0
+    found = json.loads((tmp_path / "a.json").read_text())["large"]
+    assert found["in_one_recording_db"] < found["alone_db"] - 1
+    assert found["largest_loss_db"] > found["alone_db"] - found["in_one_recording_db"]
+    assert all(growth > 3 for growth in found["error_growth_db"][:2])
+    assert found["error_growth_db"][2:] == [None, None]  # the pairs end before
+    assert "| `large` |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("script", ["speed"], indirect=True)
