@@ -11,7 +11,7 @@ import numpy as np
 from audenoise.array_types import AudioVector
 from audenoise.conditioning import VOICED, pitch
 from audenoise.errors import SignalError
-from audenoise.metrics import SILENCE_RMS
+from audenoise.metrics import log_spectral_distance, valid_pair
 from audenoise.spectral import make_window, mel_filterbank
 
 _FLOOR = 1e-8
@@ -52,7 +52,7 @@ def mel_distance(
     >>> round(mel_distance(noise, 10 * noise, 16000), 6)
     20.0
     """
-    reference, estimate = _pair(reference, estimate)
+    reference, estimate = valid_pair(reference, estimate)
     window, n_fft, hop_length = _frame_sizes(reference, sample_rate, "a mel distance")
     bands = mel_filterbank(sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels).T.astype(np.float64)
     bands /= bands.sum(axis=0)
@@ -108,11 +108,8 @@ def band_log_spectral_distance(
     >>> round(band_log_spectral_distance(noise, 10 * noise, 16000, low_hz=4000), 6)
     2.0
     """
-    reference, estimate = _pair(reference, estimate)
-    if n_fft < 2 or hop_length < 1:
-        raise SignalError(f"n_fft must be at least 2 and hop_length 1. Received: {n_fft} and {hop_length}")
-    if reference.size < n_fft:
-        raise SignalError(f"a distance needs at least n_fft {n_fft} samples. Received: {reference.size}")
+    if n_fft < 2:
+        raise SignalError(f"n_fft must be at least 2. Received: {n_fft}")
     frequency = np.fft.rfftfreq(n_fft, 1 / sample_rate)
     kept = (frequency >= low_hz) & (frequency < (np.inf if high_hz is None else high_hz))
     if not kept.any():
@@ -120,11 +117,7 @@ def band_log_spectral_distance(
             f"no bin lies from low_hz to high_hz at {sample_rate} Hz. Received: low_hz={low_hz}, "
             f"high_hz={high_hz}"
         )
-    window, distances = make_window("hann", n_fft), []
-    for pair in _powers(reference, estimate, n_fft=n_fft, hop_length=hop_length, window=window):
-        levels = [np.log10(np.maximum(power[:, kept], _FLOOR)) for power in pair]
-        distances.append(np.sqrt(np.square(levels[0] - levels[1]).mean(axis=1)))
-    return float(np.concatenate(distances).mean())
+    return log_spectral_distance(reference, estimate, n_fft=n_fft, hop_length=hop_length, bins=kept)
 
 
 def pitch_error(reference: AudioVector, estimate: AudioVector, sample_rate: int) -> dict[str, float]:
@@ -156,7 +149,7 @@ def pitch_error(reference: AudioVector, estimate: AudioVector, sample_rate: int)
     >>> abs(pitch_error(low, high, 16000)["f0_cents"] - 100) < 1
     True
     """
-    reference, estimate = _pair(reference, estimate)
+    reference, estimate = valid_pair(reference, estimate)
     hop_length = max(1, round(_PITCH_HOP_S * sample_rate))
     n_frames = reference.size // hop_length + 1
     (first, first_voicing), (second, second_voicing) = (
@@ -172,18 +165,6 @@ def pitch_error(reference: AudioVector, estimate: AudioVector, sample_rate: int)
         "f0_gross": float(gross.mean()) if gross.size else float("nan"),
         "voicing_error": float((voiced[0] != voiced[1]).mean()),
     }
-
-
-def _pair(reference: AudioVector, estimate: AudioVector) -> tuple[np.ndarray, np.ndarray]:
-    pair = np.asarray(reference, np.float64), np.asarray(estimate, np.float64)
-    if pair[0].ndim != 1 or pair[0].shape != pair[1].shape:
-        shapes = " and ".join(str(audio.shape) for audio in pair)
-        raise SignalError(f"reference and estimate must be of one length and channel. Received: {shapes}")
-    if not (np.isfinite(pair[0]).all() and np.isfinite(pair[1]).all()):
-        raise SignalError("reference and estimate must be finite. Received: NaN or infinite samples")
-    if not pair[0].size or np.sqrt(np.square(pair[0]).mean()) <= SILENCE_RMS:
-        raise SignalError("reference: is silent")
-    return pair
 
 
 def _frame_sizes(audio: np.ndarray, sample_rate: int, purpose: str) -> tuple[np.ndarray, int, int]:

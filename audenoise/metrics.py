@@ -62,7 +62,7 @@ def snr_db(reference: AudioVector, estimate: AudioVector) -> float:
     >>> float(round(snr_db(np.array([1.0, -1.0]), np.array([1.1, -0.9])), 6))
     20.0
     """
-    reference, estimate = _valid_pair(reference, estimate)
+    reference, estimate = valid_pair(reference, estimate)
     return _ratio_db(_energy(reference), _energy(estimate - reference))
 
 
@@ -95,7 +95,7 @@ def si_sdr_db(reference: AudioVector, estimate: AudioVector) -> float:
     >>> float(round(si_sdr_db(reference, 3 * reference + 0.3 * noise), 6))
     20.0
     """
-    reference, estimate = _valid_pair(reference, estimate)
+    reference, estimate = valid_pair(reference, estimate)
     reference = _not_silent(reference - reference.mean(), "reference without its mean")
     estimate = _not_silent(estimate - estimate.mean(), "estimate without its mean")
     target = (_product(estimate, reference) / _energy(reference)) * reference
@@ -103,7 +103,12 @@ def si_sdr_db(reference: AudioVector, estimate: AudioVector) -> float:
 
 
 def log_spectral_distance(
-    reference: AudioVector, estimate: AudioVector, *, n_fft: int = 2048, hop_length: int = 512
+    reference: AudioVector,
+    estimate: AudioVector,
+    *,
+    n_fft: int = 2048,
+    hop_length: int = 512,
+    bins: np.ndarray | None = None,
 ) -> float:
     """Log-spectral distance between two power spectrograms (Gray and Markel, IEEE Trans. ASSP 24(5), 1976).
 
@@ -114,6 +119,8 @@ def log_spectral_distance(
     reference, estimate : AudioVector, shape (samples,)
     n_fft, hop_length : int
         Length and step of the Hann window, in samples. The last incomplete frame is left out.
+    bins : array of bool, shape (n_fft // 2 + 1,), optional
+        Which to compare; all without it.
 
     Returns
     -------
@@ -132,7 +139,7 @@ def log_spectral_distance(
     >>> float(round(log_spectral_distance(noise, 10 * noise), 6))
     2.0
     """
-    reference, estimate = _valid_pair(reference, estimate)
+    reference, estimate = valid_pair(reference, estimate)
     if n_fft < 2 or hop_length < 1:
         raise SignalError(f"n_fft must be at least 2 and hop_length 1. Received: {n_fft} and {hop_length}")
     _long_enough(reference, n_fft, f"a log-spectral distance with n_fft {n_fft}")
@@ -141,7 +148,8 @@ def log_spectral_distance(
 
     def log_power(audio: np.ndarray, start: int) -> np.ndarray:
         spectrum = np.fft.rfft(audio[start : start + n_fft] * window)
-        return np.log10(np.maximum(np.abs(spectrum) ** 2, 1e-8))
+        power = np.abs(spectrum if bins is None else spectrum[bins]) ** 2
+        return np.log10(np.maximum(power, 1e-8))
 
     # Frame by frame: the spectrograms of a long recording at once would take many times its own memory.
     distances = [
@@ -208,7 +216,7 @@ def pesq_wideband(reference: AudioVector, estimate: AudioVector, sample_rate: in
     AudenoiseError
         If pesq isn't installed.
     """
-    reference, estimate = _valid_pair(reference, estimate)
+    reference, estimate = valid_pair(reference, estimate)
     _not_silent(estimate, "estimate")
     _valid_rate(sample_rate)
     _long_enough(reference, math.ceil(_MIN_PESQ_S * sample_rate), "PESQ")
@@ -299,7 +307,7 @@ def estimate_delay_samples(
     >>> estimate_delay_samples(noise, np.roll(noise, 7))
     7
     """
-    reference, estimate = _valid_pair(reference, estimate)
+    reference, estimate = valid_pair(reference, estimate)
     _not_silent(estimate, "estimate")
     longest = reference.size - 1
     if max_delay_samples is not None:
@@ -392,7 +400,7 @@ def score_pair(
 
 
 def _dnsmos_scores(reference: AudioVector, estimate: AudioVector, sample_rate: int) -> dict[str, float]:
-    _valid_pair(reference, estimate)
+    valid_pair(reference, estimate)
     scores = dnsmos(estimate, sample_rate)
     return {f"dnsmos_{name}": scores[name] for name in ("ovrl", "sig", "bak")}
 
@@ -444,7 +452,7 @@ def _dnsmos_starts(n_samples: int) -> list[int]:
 def _intelligibility(
     reference: AudioVector, estimate: AudioVector, sample_rate: int, *, extended: bool
 ) -> float:
-    reference, estimate = _valid_pair(reference, estimate)
+    reference, estimate = valid_pair(reference, estimate)
     _valid_rate(sample_rate)
     _long_enough(reference, math.ceil(_MIN_STOI_S * sample_rate), "STOI")
     package = _metrics_package("pystoi")
@@ -468,7 +476,14 @@ def _valid_audio(audio: AudioVector, name: str) -> np.ndarray:
     return array.astype(np.float64)  # sums of millions of float32 squares lose digits
 
 
-def _valid_pair(reference: AudioVector, estimate: AudioVector) -> tuple[np.ndarray, np.ndarray]:
+def valid_pair(reference: AudioVector, estimate: AudioVector) -> tuple[np.ndarray, np.ndarray]:
+    """Both in float64.
+
+    Raises
+    ------
+    SignalError
+        If they are no floats of one length, a sample isn't finite, or the reference is silent.
+    """
     valid_reference, valid_estimate = _valid_audio(reference, "reference"), _valid_audio(estimate, "estimate")
     if valid_reference.size != valid_estimate.size:
         raise SignalError(
