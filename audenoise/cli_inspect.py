@@ -78,7 +78,7 @@ def inspect(
     from audenoise.datasets.description import describe, export_triples, random_triples
     from audenoise.datasets.inspection import KINDS, inspect_items
     from audenoise.errors import DataError
-    from audenoise.workers import cores
+    from audenoise.processors import cores
 
     info = DatasetInfo.read(dataset)
     if plot is not None and plot.exists() and not overwrite:

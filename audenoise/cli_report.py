@@ -104,7 +104,7 @@ def report(
         return
     from audenoise.denoiser import Denoiser
     from audenoise.evaluation import evaluate, model_system, named_systems
-    from audenoise.workers import cores
+    from audenoise.processors import cores
 
     with _model_folder(subject, run) as model:
         evaluation = _read_scores(scores)
