@@ -178,7 +178,7 @@ def predict(
         output=output,
         gain_db=gain_db,
         plan=None if quiet else plan,
-        complete=not unlisted,
+        left_out=len(unlisted),
     )
 
 

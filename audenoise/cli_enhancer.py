@@ -97,7 +97,7 @@ def enhance(
         output=output,
         gain_db=settings["gain_db"],
         plan=None if quiet else plan,
-        complete=not unlisted,
+        left_out=len(unlisted),
     )
 
 

@@ -39,7 +39,7 @@ def report_files(
     output: str,
     gain_db: float,
     plan: "Sequence[FilePair] | None",
-    complete: bool,
+    left_out: int,
 ) -> int:
     """Say what became of recordings that were worked on one by one: kept, clipped, how many.
 
@@ -54,8 +54,8 @@ def report_files(
         With which they were written.
     plan : sequence of FilePair or None
         What there was to work on; None says nothing of how it went where it went well.
-    complete : bool
-        Whether all that the user named was found.
+    left_out : int
+        What was named or found and could not be planned, each said already.
 
     Returns
     -------
@@ -69,13 +69,14 @@ def report_files(
         report(f"kept existing {result.kept[0]}{others}; --overwrite replaces")
     if result.clipped:
         report(clipping_line(result.clipped, gain_db))
+    failed = result.failed + left_out
     if plan and len(plan) == 1 and result.denoised:
         report(f"wrote {plan[0].target}")
-    elif plan and len(plan) > 1:
-        report(f"{result.denoised} {done}, {len(result.kept)} kept, {result.failed} failed")
+    if plan and len(plan) + left_out > 1:
+        report(f"{result.denoised} {done}, {len(result.kept)} kept, {failed} failed")
     # Who names one result and does not get it must not believe that it is there.
     named_one_was_kept = result.kept == [Path(output)]
-    return 1 if result.failed or not complete or named_one_was_kept else 0
+    return 1 if failed or named_one_was_kept else 0
 
 
 def _stacked(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:

@@ -1,11 +1,14 @@
 """Signals: held back where an exception would do harm, and `kill` as an exception that cleans up."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
+
+_AGAIN_S = 0.05
 
 
 class Terminated(KeyboardInterrupt):
@@ -16,20 +19,32 @@ class Terminated(KeyboardInterrupt):
 def termination_unwinds() -> Iterator[None]:
     """Turn SIGTERM into `Terminated` inside the block. Other threads never get the signal.
 
-    The second signal does nothing: cleaning up must not be interrupted.
+    The second signal does nothing: cleaning up must not be interrupted. Where Python drops the exception, for
+    it was in a `__del__` when the signal came, it is raised again a moment later.
     """
 
     def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Terminated
 
+    def again(dropped: Any) -> None:
+        if not isinstance(dropped.exc_value, Terminated):
+            report_dropped(dropped)
+            return
+        signal.signal(signal.SIGTERM, stop)
+        timer = threading.Timer(_AGAIN_S, signal.raise_signal, [signal.SIGTERM])
+        timer.daemon = True
+        timer.start()
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before, report_dropped = signal.signal(signal.SIGTERM, stop), sys.unraisablehook
+    sys.unraisablehook = again
     try:
         yield
     finally:
+        sys.unraisablehook = report_dropped
         signal.signal(signal.SIGTERM, before)
 
 

@@ -115,6 +115,10 @@ def prepare_run(
         raise TrainingError(f"{run}: holds no run to resume; leave --resume out to start one")
     stored = load_spec(run / "spec.yaml")
     if not same_network(stored, spec):
+        if RunState.read(run).epoch == 0:
+            raise TrainingError(
+                f"{run}: has no finished epoch, and another network; leave --resume out to start anew"
+            )
         raise TrainingError(
             f"{run / 'spec.yaml'}: differs from the given spec in its network; it cannot be resumed"
         )

@@ -242,3 +242,22 @@ def tree(folder: Path) -> dict[str, str]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def test_a_termination_that_python_drops_comes_again(tmp_path: Path) -> None:
+    program = (
+        "import signal, time\n"
+        "from audenoise.interrupts import Terminated, termination_unwinds\n"
+        "class Leaving:\n"
+        "    def __del__(self):\n"
+        "        signal.raise_signal(signal.SIGTERM)\n"
+        "        time.sleep(0)\n"
+        "try:\n"
+        "    with termination_unwinds():\n"
+        "        Leaving()\n"
+        "        time.sleep(20)\n"
+        "except Terminated:\n"
+        "    print('terminated')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("terminated\n", "", 0)

@@ -229,6 +229,19 @@ def test_a_wrong_command_says_so_in_one_line_and_changes_nothing(
     assert left_in(tmp_path) == before
 
 
+def test_what_can_not_be_read_is_counted(
+    predict: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone/memo.m4a").write_bytes(b"not looked at")
+    sf.write("phone/a.wav", noise(4000), 16000)
+    assert predict("phone", "-o", "out") == 1
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        f"audenoise: wrote {Path('out/a.wav')}",
+        "audenoise: 1 denoised, 0 kept, 1 failed",
+    ]
+
+
 @pytest.mark.parametrize("amplitude", [0.0, 30.0])
 def test_silent_and_clipped_recordings(predict: Callable[..., int], amplitude: float) -> None:
     sf.write("in.wav", np.clip(amplitude * noise(4000), -1, 1), 16000)

@@ -208,8 +208,24 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(
         ("", "is empty$"),
         ("name: a\nencoder: b: c\n", "YAML or JSON: line 2, column 11: mapping values are not allowed here$"),
         ("x" * (MAX_SPEC_BYTES + 1), "larger than 100 kB"),
+        ("name: a\nencoder: []\nname: b\n", "line 3, column 1: the key 'name' is there twice$"),
+        ("training: {epochs: 1, seed: 1, epochs: 2}", "line 1, column 32: the key 'epochs' is there twice$"),
     ],
-    ids=["bomb", "loop", "deep", "broken", "object", "digits", "date", "bytes", "empty", "place", "huge"],
+    ids=[
+        "bomb",
+        "loop",
+        "deep",
+        "broken",
+        "object",
+        "digits",
+        "date",
+        "bytes",
+        "empty",
+        "place",
+        "huge",
+        "twice",
+        "twice-inside",
+    ],
 )
 def test_hostile_files_give_one_line(text: str | bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"

@@ -48,6 +48,10 @@ def prepare_enhancer_run(
         raise TrainingError(f"{run}: holds no run to resume; leave --resume out to start one")
     stored = load_enhancer_spec(spec_file)
     if not same_enhancer(stored, spec):
+        if RunState.read(run).epoch == 0:
+            raise TrainingError(
+                f"{run}: has no finished epoch, and other networks; leave --resume out to start anew"
+            )
         raise TrainingError(f"{spec_file}: differs from the given spec in its networks; it cannot be resumed")
     state = RunState.read(run)
     if state.epoch >= spec.training.epochs or not keep_former(

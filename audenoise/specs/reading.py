@@ -66,6 +66,17 @@ class _OneLevelLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"has more than {_MAX_VALUES} values")
         return super().compose_node(parent, index)
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} is there twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
 
 def load_document(path: str | Path) -> Any:
     """Read a YAML or JSON file as plain data, with no aliases and of 100 kB at most.
@@ -88,12 +99,26 @@ def load_document(path: str | Path) -> Any:
         text = content.decode("utf-8")
         # JSON is nearly YAML, but for tabs.
         is_json = text.strip() and path.suffix.lower() == ".json"
-        data = json.loads(text) if is_json else yaml.load(text, Loader=_OneLevelLoader)
+        data = (
+            json.loads(text, object_pairs_hook=_once_each)
+            if is_json
+            else yaml.load(text, Loader=_OneLevelLoader)
+        )
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise SpecError(f"{path}: is not valid YAML or JSON: {_reason(error)}") from None
     if data is None:
         raise SpecError(f"{path}: is empty")
     return data
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The dictionary of a JSON object; ValueError if a key is there twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return found
 
 
 def _reason(error: Exception) -> str:
