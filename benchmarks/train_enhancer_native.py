@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # pyright: reportMissingImports=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
-"""Train an enhancer several times faster on a CPU with AMX (Linux).
+"""Train an enhancer faster on a CPU with AMX (Linux): the first stage two to three times.
 
     pip install torch
     python benchmarks/train_enhancer_native.py check --spec SPEC

@@ -62,9 +62,12 @@ class Opponents(torch.nn.Module):
         self.members: list[tuple[Any, list[_Convolution]]] = []
         for member in model.members:
             layers = [
-                _Convolution(layer.direction.path.removesuffix("/direction").replace("/", "|"), *fixed)
+                _Convolution(
+                    layer.direction.path.removesuffix("/direction").replace("/", "|"),
+                    layer.size,
+                    layer.stride,
+                )
                 for layer in [*member.stack, member.score]
-                for fixed in [(layer.size, layer.stride)]
             ]
             if isinstance(member, KerasPeriodDiscriminator):
                 view: Any = _columns(member.period)
