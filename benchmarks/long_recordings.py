@@ -85,12 +85,8 @@ def measure(denoiser: Denoiser, pairs: Sequence[Pair], rate: int) -> dict[str, o
             for pair, *both in zip(pairs, alone, in_row, strict=True)
         ]
     )
-    growths = np.array(
-        [
-            growth_db(pair.clean, *both, rate)
-            for pair, *both in list(zip(pairs, alone, in_row, strict=True))[1:]
-        ]
-    )
+    rows = list(zip(pairs, alone, in_row, strict=True))[1:]
+    growths = np.array([growth_db(pair.clean, before, after, rate) for pair, before, after in rows])
     return {
         "alone_db": float(scores[:, 0].mean()),
         "in_one_recording_db": float(scores[:, 1].mean()),

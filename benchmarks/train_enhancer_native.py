@@ -73,8 +73,8 @@ def check(options: argparse.Namespace) -> None:
     own_parts = list(map(torch.tensor, parts))
     found, own_terms, audio = loss(*own_parts)
     gain = loudness_gain(own_parts[1])
-    judged = [opponents(part * gain) for part in (own_parts[1], audio.detach())]
-    own_theirs, _ = discriminator_loss(*judged, spec.loss.kind)
+    real, fake = (opponents(part * gain) for part in (own_parts[1], audio.detach()))
+    own_theirs, _ = discriminator_loss(real, fake, spec.loss.kind)
     own_theirs.backward()
     with opponents.held():
         added = generator_terms(opponents(own_parts[1] * gain), opponents(audio * gain), spec.loss.kind)

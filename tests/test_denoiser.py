@@ -353,7 +353,7 @@ def test_a_constant_offset_takes_no_speech_away(gain: float, offset: float) -> N
 def test_without_an_offset_nothing_is_changed_and_silence_stays_silent() -> None:
     remover, audio = OffsetRemover(256, 16000, 2), noise(4000, 2) * np.float32(0.3)
     assert np.concatenate([remover.process(audio), remover.flush()]).tobytes() == audio.tobytes()
-    muted = audio + np.float32([0.5, 0.0])
+    muted = audio + np.array([0.5, 0.0], np.float32)
     muted[1024:2048] = 0.0
     remover = OffsetRemover(256, 16000, 2)
     found = np.concatenate([remover.process(muted), remover.flush()])

@@ -115,7 +115,7 @@ def test_delay_found_block_by_block_is_that_of_the_whole_correlation(monkeypatch
 def test_a_rate_that_is_no_whole_number_is_refused():
     audio = np.random.default_rng(5).standard_normal(16_000)
     with pytest.raises(SignalError, match=r"sample_rate must be a whole number of Hz.*16000\.0"):
-        metrics.stoi(audio, audio, 16_000.0)
+        metrics.stoi(audio, audio, 16_000.0)  # pyright: ignore[reportArgumentType]
 
 
 def test_delay_beyond_the_limit_is_not_returned():

@@ -219,7 +219,9 @@ class Step(Descent):
         recipe = spec.training
         betas = tuple(recipe.betas)
         super().__init__(list(generator.learnt.values()), recipe, betas)
-        self.spec, self.opponents, self.opponents_descent = spec, opponents, None
+        self.spec = spec
+        self.opponents: Any = opponents
+        self.opponents_descent: Any = None
         self.loss, self.forgetting = torch.compile(loss.__call__), 1 - recipe.ema_momentum
         self.averages = [value.detach().clone() for value in self.parameters]
         if opponents is not None:
@@ -227,8 +229,8 @@ class Step(Descent):
 
     def _opponents_loss(self, target, audio):
         judged = self.opponents(torch.cat([target, audio]))
-        halves = [[(features, score.chunk(2)[i]) for features, score in judged] for i in (0, 1)]
-        return discriminator_loss(*halves, self.spec.loss.kind)
+        real, fake = ([(features, score.chunk(2)[i]) for features, score in judged] for i in (0, 1))
+        return discriminator_loss(real, fake, self.spec.loss.kind)
 
     def _terms_of_game(self, target, audio):
         with torch.no_grad():
