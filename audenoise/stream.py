@@ -21,7 +21,6 @@ import numpy as np
 from audenoise.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, StreamResampler
 from audenoise.errors import SignalError
 from audenoise.network import Network, Values
-from audenoise.offset import OffsetRemover
 from audenoise.phase import PhaseStream
 from audenoise.presets import StftSettings
 from audenoise.spectral import StreamingIstft, StreamingStft, make_window
@@ -194,7 +193,6 @@ class DenoiserStream:
         if self._rate != self.sample_rate:
             self._up = StreamResampler(self.sample_rate, self._rate, self.channels)
             self._down = StreamResampler(self._rate, self.sample_rate, self.channels)
-        self._offset = OffsetRemover(self._stft["hop_length"], self._rate, self.channels)
         self._phase = self._new_phase()
         self._states = self._network.initial_states(self.channels)
         # The last context_left frames that went through the network, then those that wait for it.
@@ -319,7 +317,7 @@ class DenoiserStream:
         preset = self._network.preset
         for samples in pieces:
             self._n_processed += len(samples)
-            self._receive(self._analysis.process(self._offset.process(samples).T))
+            self._receive(self._analysis.process(samples.T))
             while (n_ready := self._n_waiting - preset.context_right) >= self._block_frames:
                 yield self._next_block(n_ready - n_ready % preset.context_multiple, halves=halves)
 
@@ -373,8 +371,7 @@ class DenoiserStream:
 
     def _last_samples(self) -> list[np.ndarray]:
         """The rest of the samples, as `_samples`."""
-        rest = self._analysis.process(self._offset.flush().T)
-        self._receive(np.concatenate([rest, self._analysis.flush()], axis=-1))
+        self._receive(self._analysis.flush())
         last = []
         while self._n_waiting:
             block = self._next_block(self._n_waiting, halves=self._for_files)

@@ -10,12 +10,10 @@ import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recordings import hiss, voice
 
 from audenoise.denoiser import Denoiser
 from audenoise.enhancer import Enhancer
 from audenoise.errors import ModelError, SignalError
-from audenoise.offset import OffsetRemover
 from audenoise.presets import Preset, StftSettings
 from audenoise.spectral import istft, make_window, stft
 from audenoise.stream import processing_settings
@@ -331,34 +329,6 @@ def test_a_stream_that_is_told_the_peak_does_the_same() -> None:
     for bad in (-1.0, "loud", None):
         with pytest.raises(SignalError, match="peak must be a number of at least 0"):
             denoiser.stream(16000, peak=bad)  # pyright: ignore[reportArgumentType]
-
-
-@pytest.mark.parametrize(("gain", "offset"), [(1.0, 0.3), (1.0, -0.3), (0.2, 0.6)])
-def test_a_constant_offset_takes_no_speech_away(gain: float, offset: float) -> None:
-    denoiser = Denoiser.from_preset("small", threads=1)
-    clean = voice(3.0, 16000, seed=1)
-    noisy = gain * (clean + 0.02 * hiss(3.0, 16000, seed=2)).astype(np.float32)
-    plain, found = denoiser.denoise(noisy, 16000), denoiser.denoise(noisy + np.float32(offset), 16000)
-    after = slice(8000, None)  # the first steps take the speech's own mean for a part of it
-    error = np.square(found[after] - plain[after]).sum() / np.square(plain[after]).sum()
-    assert 10 * np.log10(error) < -20
-    assert abs(found[after].mean()) < 1e-3 * gain
-    assert np.abs(found[-320:]).max() < 2 * np.abs(plain[-320:]).max() + 1e-4  # it ends without a click
-    stream = denoiser.stream(16000)
-    blocks = np.array_split(noisy + np.float32(offset), 300)
-    parts = np.concatenate([*map(stream.process, blocks), stream.flush()])
-    np.testing.assert_allclose(parts, found, atol=1e-6)
-
-
-def test_without_an_offset_nothing_is_changed_and_silence_stays_silent() -> None:
-    remover, audio = OffsetRemover(256, 16000, 2), noise(4000, 2) * np.float32(0.3)
-    assert np.concatenate([remover.process(audio), remover.flush()]).tobytes() == audio.tobytes()
-    muted = audio + np.array([0.5, 0.0], np.float32)
-    muted[1024:2048] = 0.0
-    remover = OffsetRemover(256, 16000, 2)
-    found = np.concatenate([remover.process(muted), remover.flush()])
-    assert not found[1024:2048].any()
-    assert np.abs(found[2048:].mean(axis=0)).max() < 0.2  # it is known again at once
 
 
 def test_threads_are_no_more_than_the_cores_this_process_has(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,10 +38,7 @@ RANKS: list[tuple[str, str]] = [
     ("numpy", "audio spectral mixing metrics spaces"),
     ("numpy", "degradation conditioning"),
     ("numpy", "enhancement_metrics"),
-    (
-        "numpy",
-        "presets baselines downloads offset phase scaling mixtures file_plan plotting shards bandwidth",
-    ),
+    ("numpy", "presets baselines downloads phase scaling mixtures file_plan plotting shards bandwidth"),
     ("numpy", "graph_halves onnx_session"),
     ("numpy", "corpus network validation crops run_folders"),
     ("numpy", "stream searches sources masking"),
