@@ -208,7 +208,8 @@ class AudioWriter:
     clipped_peak : float
         Magnitude of the largest of them; 0 without any.
     kept : Path or None
-        Where an irreplaceable recording lies once the writer is closed; None if nothing was written.
+        Where the samples lie once the writer is closed, those of an irreplaceable recording after an error
+        too; None if they are gone.
 
     Raises
     ------
@@ -253,7 +254,7 @@ class AudioWriter:
         self.n_written = self.n_clipped = 0
         self.clipped_peak = 0.0
         self.kept: Path | None = None
-        self._irreplaceable, self._committed = irreplaceable, False
+        self._irreplaceable = irreplaceable
         self._file: sf.SoundFile | None = None
         unique = secrets.token_hex(8)
         self._temporary = self.path.with_name(
@@ -383,18 +384,14 @@ class AudioWriter:
             if self.path.exists():
                 shutil.copymode(self.path, self._temporary)
             os.replace(self._temporary, self.path)
-            self._committed = True
-            return
-        try:
-            os.link(
-                self._temporary, self.path
-            )  # unlike a rename, this fails if somebody else made the file meanwhile
-        except FileExistsError:
-            self._check_target()
-        except OSError:  # a file system without links
-            self._check_target()
-            os.replace(self._temporary, self.path)
-        self._committed = True
+        else:
+            try:
+                # Unlike a rename, this fails if somebody else made the file meanwhile.
+                os.link(self._temporary, self.path)
+            except OSError:  # that, or a file system without links
+                self._check_target()
+                os.replace(self._temporary, self.path)
+        self.kept = self.path
 
     def _check_target(self) -> None:
         name = shown(self.path)
@@ -415,9 +412,9 @@ class AudioWriter:
         except RuntimeError:
             pass  # the file is being thrown away
         finally:
-            if self._irreplaceable and self.n_written:
-                self.kept = self.path if self._committed else self._temporary
-            if self.kept != self._temporary:
+            if self._irreplaceable and self.n_written and self.kept is None:
+                self.kept = self._temporary
+            else:
                 # On a read-only disk removing fails even where there is nothing to remove.
                 with suppress(OSError):
                     self._temporary.unlink()

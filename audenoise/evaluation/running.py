@@ -219,8 +219,8 @@ def _to_score_again(
         other = tuple(
             system
             for system in systems
-            for own in _known_delays([result.systems[system.name]])
-            if round(own * rate) != round(delays[system.name] * rate)
+            if (own := result.systems[system.name].delay_s) is not None
+            and round(own * rate) != round(delays[system.name] * rate)
         )
         if other:
             yield key, replace(result.job, systems=other, delays_s=dict(delays))

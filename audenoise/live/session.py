@@ -105,9 +105,8 @@ def set_up(
         If the model looks further ahead than anyone would wait.
     """
     preset = denoiser.preset
-    ahead_s = preset.context_right * preset.stft.hop_length / preset.sample_rate
-    if preset.phase == "griffin_lim":
-        ahead_s += denoiser.stream(preset.sample_rate).latency_samples / preset.sample_rate
+    latency = denoiser.stream(preset.sample_rate).latency_samples
+    ahead_s = (latency - preset.stft.win_length) / preset.sample_rate
     if ahead_s > _LONGEST_AHEAD_S:
         raise ModelError(
             f"{preset.name}: looks {ahead_s:.1f} s ahead, so it is for files; live needs a causal "

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from audenoise.architectures.discriminators import _RMS_FLOOR, _SLOPE, Discriminators
 from audenoise.architectures.discriminators import PeriodDiscriminator as KerasPeriodDiscriminator
 from audenoise.layers import TINY_POWER
+from native_training.fitting import parameters_of
 from native_training.transform import Transform
 
 Judged = list[tuple[list[Any], Any]]
@@ -53,12 +54,7 @@ class Opponents(torch.nn.Module):
 
     def __init__(self, model: Discriminators, weights: Mapping[str, np.ndarray]):
         super().__init__()
-        self.learnt = torch.nn.ParameterDict(
-            {
-                path.replace("/", "|"): torch.nn.Parameter(torch.tensor(np.asarray(value, np.float32)))
-                for path, value in weights.items()
-            }
-        )
+        self.learnt = parameters_of(weights)
         self.members: list[tuple[Any, list[_Convolution]]] = []
         for member in model.members:
             layers = [

@@ -14,7 +14,7 @@ from audenoise.enhancing.sides import RECONSTRUCTION_TERMS
 from audenoise.layers import TINY_POWER
 from audenoise.specs.enhancer import EnhancerSpec
 from native_training.discriminators import Opponents, discriminator_loss, generator_terms, loudness_gain
-from native_training.fitting import Descent
+from native_training.fitting import Descent, parameters_of
 from native_training.transform import Transform
 
 NORM_EPSILON = 1e-6
@@ -33,12 +33,7 @@ class Generator(torch.nn.Module):
     def __init__(self, spec: EnhancerSpec, weights: Mapping[str, np.ndarray]):
         super().__init__()
         self.spec = spec
-        self.learnt = torch.nn.ParameterDict(
-            {
-                path.replace("/", "|"): torch.nn.Parameter(torch.tensor(np.asarray(value, np.float32)))
-                for path, value in weights.items()
-            }
-        )
+        self.learnt = parameters_of(weights)
         bands = layers.band_weights(sample_rate=spec.sample_rate, n_fft=spec.stft.n_fft, bands=spec.mel.bands)
         self.bands = torch.tensor(bands)
         self.spread = torch.tensor(layers.band_interpolation(bands))

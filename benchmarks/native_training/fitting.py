@@ -5,7 +5,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,16 @@ STATE = "native-state.pt"
 def weights_of(model) -> dict[str, Any]:
     """Path → value of each variable of a Keras network."""
     return {variable.path: to_numpy(variable) for variable in model.variables}
+
+
+def parameters_of(weights: Mapping[str, np.ndarray]) -> torch.nn.ParameterDict:
+    """What `weights_of` gives, to be learnt; with | in the paths where Keras has /."""
+    return torch.nn.ParameterDict(
+        {
+            path.replace("/", "|"): torch.nn.Parameter(torch.tensor(np.asarray(value, np.float32)))
+            for path, value in weights.items()
+        }
+    )
 
 
 class Descent:
