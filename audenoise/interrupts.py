@@ -15,6 +15,15 @@ class Terminated(KeyboardInterrupt):
     """Somebody asked this process to end (SIGTERM). As with Ctrl-C, what is being written is removed."""
 
 
+def _terminate_main_thread() -> None:
+    """As if SIGTERM came from outside: a system call that the main thread waits in ends."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGTERM)
+    else:
+        signal.raise_signal(signal.SIGTERM)
+
+
 @contextmanager
 def termination_unwinds() -> Iterator[None]:
     """Turn SIGTERM into `Terminated` inside the block. Other threads never get the signal.
@@ -32,7 +41,7 @@ def termination_unwinds() -> Iterator[None]:
             report_dropped(dropped)
             return
         signal.signal(signal.SIGTERM, stop)
-        timer = threading.Timer(_AGAIN_S, signal.raise_signal, [signal.SIGTERM])
+        timer = threading.Timer(_AGAIN_S, _terminate_main_thread)
         timer.daemon = True
         timer.start()
 
