@@ -30,7 +30,13 @@ class TrainingFolders:
 def _subset(pool: AudioPool, keep: np.ndarray) -> AudioPool:
     groups = np.unique(pool.groups[keep], return_inverse=True)[1]
     return AudioPool(
-        pool.path, pool.offsets[keep], pool.lengths[keep], pool.gains[keep], groups, pool.sample_rate
+        pool.path,
+        pool.offsets[keep],
+        pool.lengths[keep],
+        pool.gains[keep],
+        groups,
+        pool.sample_rate,
+        None if pool.reach_hz is None else pool.reach_hz[keep],
     )
 
 

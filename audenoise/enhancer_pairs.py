@@ -5,7 +5,7 @@ same bytes whatever the number of processes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,15 +38,18 @@ class PairBatch(NamedTuple):
         (batch, frames, 4) float32, of the degraded audio; see `audenoise.conditioning`.
     pitch : ndarray
         (batch, frames, 2) float32, of the target.
+    end_hz : ndarray
+        (batch,) float32: above it nothing is known of the target, which is silent there.
     """
 
     degraded: np.ndarray
     target: np.ndarray
     conditioning: np.ndarray
     pitch: np.ndarray
+    end_hz: np.ndarray
 
     def inputs(self) -> dict[str, np.ndarray]:
-        return {"degraded": self.degraded, "conditioning": self.conditioning}
+        return {"degraded": self.degraded, "conditioning": self.conditioning, "end_hz": self.end_hz}
 
     def targets(self) -> dict[str, np.ndarray]:
         return {"target": self.target, "pitch": self.pitch}
@@ -97,11 +100,11 @@ class PairMaker:
         begin = int(pool.offsets[index]) + start
         return self._opened[kind][begin : begin + n].astype(np.float32) * pool.gains[index]
 
-    def _piece(self, rng: np.random.Generator, kind: str, pool: AudioPool) -> AudioVector:
-        """`n_samples` from one recording, not silent where possible; a short one is followed by silence, or,
-        as noise, by itself."""
+    def _piece(self, rng: np.random.Generator, kind: str, pool: AudioPool) -> tuple[AudioVector, int]:
+        """`n_samples` from one recording, not silent where possible, and its number in the pool; a short one
+        is followed by silence, or, as noise, by itself."""
         n, (group_weights, weights) = self.n_samples, pool.weights()
-        piece = np.zeros(n, np.float32)
+        piece, index = np.zeros(n, np.float32), 0
         for _ in range(8):
             group = int(rng.choice(group_weights.size, p=group_weights))
             index = int(rng.choice(weights.size, p=np.where(pool.groups == group, weights, 0.0)))
@@ -115,29 +118,42 @@ class PairMaker:
                 piece = np.pad(self._cut(kind, pool, index, 0, length), (before, n - length - before))
             if rms(piece) > _SILENCE:
                 break
-        return piece
+        return piece, index
 
-    def example(self, number: int) -> tuple[AudioVector, AudioVector]:
-        """Degraded audio and its target, (n_samples,) float32 each."""
+    def _end_hz(self, index: int) -> float:
+        """Where a recording of speech ends, or half the sample rate if it is complete."""
+        half, full, reach_hz = self.spec.sample_rate / 2, self.spec.pairs.full_band_hz, self.speech.reach_hz
+        if full is None or reach_hz is None or reach_hz[index] >= min(full, 0.9 * half):
+            return half
+        return float(reach_hz[index])
+
+    def example(self, number: int) -> tuple[AudioVector, AudioVector, float]:
+        """Degraded audio and its target, (n_samples,) float32 each, and where the target ends in Hz."""
         rng, spec, rate = np.random.default_rng((self.seed, number)), self.spec, self.spec.sample_rate
-        target = self._piece(rng, "speech", self.speech)
+        target, index = self._piece(rng, "speech", self.speech)
+        end_hz = self._end_hz(index)
         level = active_rms(target, rate)
         if level > 0:
             target = target * np.float32(10 ** (rng.uniform(*spec.pairs.level_dbfs) / 20) / level)
         degraded = target
         if rng.random() >= spec.pairs.untouched:
-            degraded, target = self._degraded(rng, target)
+            degraded, target, lowered = self._degraded(rng, target)
+            end_hz = end_hz if end_hz == rate / 2 else lowered * end_hz
         if self.denoiser is not None and rng.random() < spec.pairs.denoise:
             degraded = self._denoised(degraded)
         loudest = max(float(np.abs(part).max()) for part in (degraded, target))
         gain = np.float32(min(1.0, _PEAK / (loudest + 1e-9)))
-        return degraded * gain, target * gain
+        return degraded * gain, _ended(target * gain, rate, end_hz), end_hz
 
-    def _degraded(self, rng: np.random.Generator, target: AudioVector) -> tuple[AudioVector, AudioVector]:
+    def _degraded(
+        self, rng: np.random.Generator, target: AudioVector
+    ) -> tuple[AudioVector, AudioVector, float]:
+        """Both sides, and the factor by which the target's band has become narrower."""
         spec, rate = self.spec, self.spec.sample_rate
-        noise = None if self.noise is None else self._piece(rng, "noise", self.noise)
+        noise = None if self.noise is None else self._piece(rng, "noise", self.noise)[0]
         drawn = degradation.draw(spec.degradation, rng, sample_rate=rate, n_samples=self.n_samples)
-        return degradation.apply(drawn, target, rate, noise=noise, responses=self.responses)
+        pair = degradation.apply(drawn, target, rate, noise=noise, responses=self.responses)
+        return *pair, _narrowing(drawn)
 
     def _denoised(self, audio: AudioVector) -> AudioVector:
         if self._denoiser is None:
@@ -146,7 +162,8 @@ class PairMaker:
 
     def batch(self, number: int, size: int) -> PairBatch:
         """Pairs number·size … number·size + size - 1, with their conditioning."""
-        pairs = [self.example(number * size + i) for i in range(size)]
+        *pairs, ends = zip(*(self.example(number * size + i) for i in range(size)), strict=True)
+        pairs = list(zip(*pairs, strict=True))
         sizes = {"hop_length": self.spec.stft.hop_length, "win_length": self.spec.stft.window_samples}
         features = [[frame_features(part, self.spec.sample_rate, **sizes) for part in pair] for pair in pairs]
         return PairBatch(
@@ -154,7 +171,28 @@ class PairMaker:
             np.stack([target for _, target in pairs]),
             np.stack([of_degraded for of_degraded, _ in features]),
             np.stack([of_target[:, :2] for _, of_target in features]),
+            np.array(ends, np.float32),
         )
+
+
+def _narrowing(drawn: degradation.Draw) -> float:
+    """At most 1: what is moved down takes the end of the band with it."""
+    factor = 1.0
+    for step in drawn.steps:
+        if step.kind == "pitch_shift":
+            factor *= min(1.0, 2 ** (step.parameters["semitones"] / 12))
+        elif step.kind == "formant_shift":
+            factor *= min(1.0, step.parameters["ratio"])
+    return factor
+
+
+def _ended(audio: AudioVector, sample_rate: int, end_hz: float) -> AudioVector:
+    """Without what lies above `end_hz`: what a coder left there is no example either."""
+    if end_hz >= sample_rate / 2:
+        return audio
+    spectrum = np.fft.rfft(audio)
+    spectrum[np.fft.rfftfreq(audio.size, 1 / sample_rate) > end_hz] = 0
+    return np.fft.irfft(spectrum, audio.size).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -210,10 +248,11 @@ def wide_pool(
 
     # Stored with 16 bits twice: before, and, brought to full scale, in the pool.
     steps = np.maximum(2.0**-15, pool.gains)
-    reach_hz = [
-        speech_bandwidth_hz(heard(i), spec.sample_rate, step=float(step)) for i, step in enumerate(steps)
-    ]
-    wide = np.array(reach_hz) >= least_hz
+    reach_hz = np.array(
+        [speech_bandwidth_hz(heard(i), spec.sample_rate, step=float(step)) for i, step in enumerate(steps)]
+    )
+    pool = replace(pool, reach_hz=reach_hz)
+    wide = reach_hz >= least_hz
     if not wide.any():
         raise refusal
     if not wide.all():

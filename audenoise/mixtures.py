@@ -51,6 +51,8 @@ class AudioPool:
     gains: np.ndarray
     groups: np.ndarray
     sample_rate: int
+    reach_hz: np.ndarray | None = None
+    """How high the speech of each reaches, where that is known."""
 
     @property
     def seconds(self) -> float:

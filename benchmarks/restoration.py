@@ -4,7 +4,9 @@
     python benchmarks/restoration.py --speech CLEAN [--model FOLDER] [--files 12] [--jobs 2]
 
 CLEAN holds undamaged speech at 16 kHz or more, with several --speech searched one after another; what needs a
-higher rate than a recording has is left out for it. Short recordings of one folder are joined up to
+higher rate than a recording has is left out for it. A coder may have ended a recording's band lower than its
+rate says: one LSD takes the whole spectrum, with such an end as if it were how speech ends, the other what
+lies below; --reach leaves out recordings that end too low. Short recordings of one folder are joined up to
 --seconds. Rows of each table: the recording as it came (stretched to the reference's rate by straight lines
 between samples), resampled properly, through the denoiser, and, with --model, through the enhancer with and
 without the denoiser before it. Words are those that a recogniser hears in the undamaged speech, and the
@@ -30,6 +32,7 @@ from damage import DAMAGE, Case, cases_of
 from words import recogniser_of, word_errors
 
 from audenoise.audio import audio_info, find_audio, read_audio, resample
+from audenoise.bandwidth import speech_bandwidth_hz
 from audenoise.denoiser import Denoiser
 from audenoise.enhancement_metrics import mel_distance, pitch_error
 from audenoise.enhancer import Enhancer
@@ -43,15 +46,24 @@ AS_IT_CAME, RESAMPLED, DENOISED = "as it came", "resampled", "denoiser"
 ENHANCED, BOTH = "enhancer", "denoiser, enhancer"
 Scores = dict[str, float]
 
+
+
+def known_lsd(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
+    """Log-spectral distance below the end of the reference's own band."""
+    hz = np.arange(1025) * rate / 2048
+    return log_spectral_distance(reference, estimate, bins=hz < speech_bandwidth_hz(reference, rate))
+
+
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray, int], float]] = {
     "lsd": lambda reference, estimate, rate: log_spectral_distance(reference, estimate),
+    "known_lsd": known_lsd,
     "mel_db": mel_distance,
     "pesq_wb": pesq_wideband,
     "estoi": estoi,
     "dnsmos": lambda reference, estimate, rate: dnsmos(estimate, rate)["ovrl"],
 }
 COLUMNS = {
-    "lsd": ("LSD ↓", 1, 2), "mel_db": ("mel, dB ↓", 1, 1), "pesq_wb": ("WB-PESQ", 1, 2),
+    "lsd": ("LSD ↓", 1, 2), "known_lsd": ("LSD below the end ↓", 1, 2), "mel_db": ("mel, dB ↓", 1, 1), "pesq_wb": ("WB-PESQ", 1, 2),
     "estoi": ("ESTOI %", 100, 1), "dnsmos": ("DNSMOS", 1, 2), "f0_cents": ("F0, cents ↓", 1, 0),
     "f0_gross": ("F0 gross, % ↓", 100, 1), "word_errors": ("words wrong, % ↓", 100, 0),
 }  # fmt: skip
@@ -98,13 +110,15 @@ def scores(reference: np.ndarray, estimate: np.ndarray, rate: int) -> Scores:
     return found | {name: value for name, value in pitches.items() if np.isfinite(value)}
 
 
-def joined(folder: Path, seconds: float) -> list[list[Path]]:
-    """Recordings, the short ones of a folder together until they last long enough."""
+def joined(folder: Path, seconds: float, reach_hz: float = 0.0) -> list[list[Path]]:
+    """Recordings that reach so high, the short ones of a folder together until they last long enough."""
     groups: list[list[Path]] = []
     waiting: list[Path] = []
     lasted, last = 0.0, None
     for path in find_audio(folder):
         info = audio_info(path)
+        if reach_hz and speech_bandwidth_hz(read_audio(path)[0].mean(axis=1), info.sample_rate) < reach_hz:
+            continue
         if last != (path.parent, info.sample_rate):
             waiting, lasted = [], 0.0
         last = (path.parent, info.sample_rate)
@@ -225,6 +239,7 @@ def main() -> int:
     parser.add_argument("--denoiser", help="default: the one for files")
     parser.add_argument("--files", type=int, default=12, help="recordings of each --speech (default: 12)")
     parser.add_argument("--seconds", type=float, default=4.0, help="least length of one (default: 4)")
+    parser.add_argument("--reach", type=float, default=0.0, metavar="HZ", help="least end of a speech's band")
     parser.add_argument("--damage", help=f"with semicolons (default: all): {'; '.join(DAMAGE)}")
     parser.add_argument("--words", default="auto", help="auto, none, pocketsphinx, or 'COMMAND {}'")
     parser.add_argument("--jobs", type=int, default=2)
@@ -240,9 +255,12 @@ def main() -> int:
         tools(arguments.denoiser, arguments.model)
         groups = []
         for folder in arguments.speech:
-            own = joined(folder, arguments.seconds)
+            own = joined(folder, arguments.seconds, arguments.reach)
             if not own:
-                raise AudenoiseError(f"{folder}: holds no {arguments.seconds:g} s of speech in one folder")
+                reach = f" that reaches {arguments.reach:g} Hz" if arguments.reach else ""
+                raise AudenoiseError(
+                    f"{folder}: holds no {arguments.seconds:g} s of speech in one folder{reach}"
+                )
             spread = np.linspace(0, len(own) - 1, min(arguments.files, len(own))).astype(int)
             groups += [own[i] for i in spread]
         work = partial(

@@ -52,11 +52,13 @@ def check(options: argparse.Namespace) -> None:
         frames = side.transform.frames(spec.crop_samples)
         pitch = np.stack([rng.uniform(0, 4, (size, frames)), rng.integers(0, 2, (size, frames))], -1)
         target = 0.6 * degraded + 0.02 * rng.normal(size=degraded.shape)
-        parts = degraded, target, rng.normal(size=(size, frames, 4)), pitch
+        ends = np.resize([0.7, 1.0], size) * spec.sample_rate / 2
+        parts = degraded, target, rng.normal(size=(size, frames, 4)), pitch, ends
         return [part.astype(np.float32) for part in parts]
 
-    degraded, target, conditioning, pitch = parts = batch(2)
-    inputs = {"degraded": tf.constant(degraded), "conditioning": tf.constant(conditioning)}
+    degraded, target, conditioning, pitch, end_hz = parts = batch(2)
+    inputs = {"degraded": degraded, "conditioning": conditioning, "end_hz": end_hz}
+    inputs = {name: tf.constant(part) for name, part in inputs.items()}
     targets = {"target": tf.constant(target), "pitch": tf.constant(pitch)}
     side.adversarial = True
     for metric in side.metrics:
@@ -93,7 +95,7 @@ def check(options: argparse.Namespace) -> None:
         print(f"slopes of the {name}, {first.size:,} weights: differ by {distance:.1e} of their norm")
     parts = batch(spec.training.batch_size)
     inputs, targets = (
-        {"degraded": parts[0], "conditioning": parts[2]},
+        {"degraded": parts[0], "conditioning": parts[2], "end_hz": parts[4]},
         {"target": parts[1], "pitch": parts[3]},
     )
     step, tensors = Step(spec, generator, loss, opponents), list(map(torch.tensor, parts))
@@ -182,10 +184,7 @@ def train(options: argparse.Namespace) -> None:
         stack.enter_context(contextlib.closing(stream))
         started, rows = time.monotonic() - seconds, []
         for batch in itertools.islice(stream, max(0, options.steps - done)):
-            tensors = [
-                torch.from_numpy(part.copy())
-                for part in (batch.degraded, batch.target, batch.conditioning, batch.pitch)
-            ]
+            tensors = [torch.from_numpy(part.copy()) for part in batch]
             opponents_rate = float(others(done)) if done >= from_step else None
             rows.append(step(tensors, float(schedule(done)), opponents_rate))
             done += 1

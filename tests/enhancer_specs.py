@@ -62,6 +62,7 @@ def pair_batch(number: int, spec: EnhancerSpec, *, size: int = 2, n_samples: int
         np.stack(target),
         np.stack([frame_features(audio, RATE, **sizes) for audio in degraded]),
         np.stack([frame_features(audio, RATE, **sizes)[:, :2] for audio in target]),
+        np.full(size, RATE / 2, np.float32),
     )
 
 

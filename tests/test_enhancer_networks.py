@@ -178,6 +178,25 @@ def test_each_auxiliary_task_can_be_switched_off_alone(switch: str, other: str) 
     assert switch not in terms
 
 
+def test_nothing_is_taught_above_the_end_of_a_target() -> None:
+    side, pairs = Game(tiny()).generator_side, pair_batch(0, tiny())
+    inputs = {**pairs.inputs(), "end_hz": np.float32([2000, 4000])}
+    outputs = side(inputs)
+    powers = np.abs(np.fft.rfft(to_numpy(outputs["audio"]) * np.hanning(800))) ** 2
+    above, below = powers[:, 230:].mean(1), powers[:, :180].mean(1)
+    assert above[0] < 1e-6 * below[0]
+    assert above[1] > 1e-4 * below[1]
+    # Bands of the supervised mel-spectrogram that end above it count for nothing, the others as before.
+    terms = side.terms(inputs, pairs.targets(), outputs)
+    known = side.band_ends_hz <= 2000
+    assert 0 < known.sum() < known.size
+    for change, counts in ((np.where(known, 0.0, 5.0), False), (np.where(known, 5.0, 0.0), True)):
+        moved = to_numpy(outputs["mel"]).copy()
+        moved[0, :, 0] += change
+        other = side.terms(inputs, pairs.targets(), {**outputs, "mel": moved})
+        assert (float(other["mel"]) != pytest.approx(float(terms["mel"]))) == counts
+
+
 def test_an_untrained_network_gives_back_nearly_what_it_got() -> None:
     spec = tiny()
     inputs = inputs_for(spec, 20)

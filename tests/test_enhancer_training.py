@@ -309,7 +309,8 @@ def test_only_full_bands_are_targets_and_pairs_depend_on_their_number_alone(
     for one, same in zip(batch, other, strict=True):
         np.testing.assert_array_equal(one, same)
     frames = -(-(800 + 128 - 32) // 32)
-    assert [part.shape for part in batch] == [(2, 800), (2, 800), (2, frames, 4), (2, frames, 2)]
+    assert [part.shape for part in batch] == [(2, 800), (2, 800), (2, frames, 4), (2, frames, 2), (2,)]
+    assert batch.end_hz.tolist() == [RATE / 2] * 2
     # The upper half of the band is gone from the input, at 4 kHz, and there in the target.
     upper = [np.abs(np.fft.rfft(part[0] * np.hanning(800)))[230:].mean() for part in batch[:2]]
     assert upper[0] < 0.05 * upper[1]
@@ -318,11 +319,43 @@ def test_only_full_bands_are_targets_and_pairs_depend_on_their_number_alone(
 def test_some_inputs_are_left_as_they_are(corpus: Path, tmp_path: Path) -> None:
     spec = tiny(pairs={"min_bandwidth_hz": 3500, "untouched": 1})
     maker = make_pairs(spec, TrainingFolders((corpus / "clean",), ()), cache=tmp_path, jobs=1).train
-    degraded, target = maker.example(0)
+    degraded, target, _ = maker.example(0)
     np.testing.assert_array_equal(degraded, target)
     too_much = tiny(pairs={"min_bandwidth_hz": 3900})
     with pytest.raises(DataError, match="no recording has speech up to 3900 Hz"):
         make_pairs(too_much, TrainingFolders((corpus / "clean/half.wav",), ()), cache=tmp_path, jobs=1)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "effects", "end_hz"),
+    [
+        ({}, [], 2000),
+        ({"full_band_hz": 1900}, [], 4000),
+        ({"full_band_hz": None}, [], 4000),
+        ({}, [{"kind": "pitch_shift", "semitones": [-12, -12]}], 1000),
+        ({}, [{"kind": "pitch_shift", "semitones": [12, 12]}], 2000),
+        ({}, [{"kind": "formant_shift", "ratio": [0.8, 0.8]}], 1600),
+    ],
+)
+def test_a_target_ends_where_its_recording_does(
+    pairs: dict[str, Any], effects: list[dict[str, Any]], end_hz: float, corpus: Path, tmp_path: Path
+) -> None:
+    """Speech up to 1.8 kHz, in steps of 500 Hz."""
+    spec = tiny(
+        pairs={"min_bandwidth_hz": 1500, "untouched": 0, **pairs},
+        degradation={"effects": [{"probability": 1, **effect} for effect in effects]},
+    )
+    folders = TrainingFolders((corpus / "clean/half.wav",), (), (), (corpus / "clean/full0.wav",))
+    makers = make_pairs(spec, folders, cache=tmp_path, jobs=1)
+    for number in range(4):
+        degraded, target, found = makers.train.example(number)
+        assert found == pytest.approx(end_hz)
+        spectra = [np.abs(np.fft.rfft(part)) for part in (degraded, target)]
+        above = np.fft.rfftfreq(target.size, 1 / RATE) > end_hz
+        assert not above.any() or spectra[1][above].max() < 1e-5 * spectra[1].max()
+        if not effects:
+            np.testing.assert_allclose(spectra[0][~above], spectra[1][~above], atol=1e-4)
+        assert makers.validation.example(number)[2] == RATE / 2
 
 
 def test_the_command_trains_resumes_and_says_what_is_wrong(corpus: Path, tmp_path: Path, capsys) -> None:

@@ -27,6 +27,16 @@ GENERATOR_TERMS = (*RECONSTRUCTION_TERMS, "pitch", "residual")
 ADVERSARIAL_TERMS = ("adversarial", "feature_matching")
 
 
+def bins_hz(spec: EnhancerSpec) -> np.ndarray:
+    """(bins,) float32: frequencies of the enhancer's spectrogram."""
+    return (np.arange(spec.stft.bins) * (spec.sample_rate / spec.stft.n_fft)).astype(np.float32)
+
+
+def band_ends_hz(spec: EnhancerSpec, weights: np.ndarray) -> np.ndarray:
+    """(bands,) float32: the highest frequency that goes into each mel band, of `band_weights`."""
+    return np.where(weights > 0, bins_hz(spec)[:, None], 0).max(axis=0)
+
+
 class _Side(keras.Model):
     """Generator and discriminators, of which one is trained."""
 
@@ -34,6 +44,7 @@ class _Side(keras.Model):
         super().__init__(name=name)
         self.spec, self.generator, self.discriminators = spec, generator, discriminators
         self.transform = SpectralTransform.of(spec.stft, spec.sample_rate)
+        self.bins_hz = bins_hz(spec)
 
     def build(self, input_shape):
         pass  # both halves are built
@@ -61,12 +72,18 @@ class _Side(keras.Model):
         return [variable for variable in self.weights if id(variable) not in own]
 
     def call(self, inputs, training=None):
-        """Degraded audio and conditioning → the generator's outputs, and ``audio`` (batch, samples)."""
+        """Degraded audio and conditioning → the generator's outputs, and ``audio`` (batch, samples).
+
+        With ``end_hz`` (batch,) nothing is left above it: what isn't known of a target is judged by no one.
+        """
         audio = inputs["degraded"]
         shown = {"spectrum": self.transform.stft(audio)}
         if self.spec.conditioning.columns:
             shown["conditioning"] = inputs["conditioning"]
         outputs = dict(self.generator(shown, training=training))
+        if "end_hz" in inputs:
+            known = ops.cast(self.bins_hz <= inputs["end_hz"][:, None], audio.dtype)
+            outputs["spectrum"] = outputs["spectrum"] * known[:, None, :, None]
         outputs["audio"] = self.transform.istft(outputs["spectrum"], audio.shape[1])
         return outputs
 
@@ -97,6 +114,7 @@ class GeneratorSide(_Side):
         self.band_weights = band_weights(
             sample_rate=spec.sample_rate, n_fft=spec.stft.n_fft, bands=spec.mel.bands
         )
+        self.band_ends_hz = band_ends_hz(spec, self.band_weights)
         self.loss_weights_ = {
             **{name: getattr(loss, name) for name in (*RECONSTRUCTION_TERMS, *ADVERSARIAL_TERMS)},
             "pitch": spec.auxiliary.pitch,
@@ -139,7 +157,8 @@ class GeneratorSide(_Side):
         wanted = log_mel(reference, self.band_weights)
         found: dict[str, Any] = {}
         if weights["mel"]:
-            found["mel"] = losses.mel_distance(wanted, outputs["mel"][:, :, 0])
+            known = ops.cast(self.band_ends_hz <= x["end_hz"][:, None], wanted.dtype)[:, None]
+            found["mel"] = losses.mel_distance(wanted * known, outputs["mel"][:, :, 0] * known)
         if any(weights[name] for name in ("output_mel", "magnitude", "complex", "phase")):
             again = transform.stft(audio)
             if weights["output_mel"]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from audenoise.architectures import enhancer_layers as layers
 from audenoise.enhancer_losses import _UNIT_TINY
-from audenoise.enhancing.sides import RECONSTRUCTION_TERMS
+from audenoise.enhancing.sides import RECONSTRUCTION_TERMS, band_ends_hz, bins_hz
 from audenoise.layers import TINY_POWER
 from audenoise.specs.enhancer import EnhancerSpec
 from native_training.discriminators import Opponents, discriminator_loss, generator_terms, loudness_gain
@@ -101,12 +101,15 @@ class Generator(torch.nn.Module):
 
 
 class Loss:
-    """(degraded, target, conditioning, pitch) → the weighted loss of reconstruction, its terms, the audio."""
+    """(degraded, target, conditioning, pitch, end_hz) → the weighted loss of reconstruction, its terms, the
+    audio."""
 
     def __init__(self, spec: EnhancerSpec, generator: Generator):
         self.spec, self.generator = spec, generator
         self.transform = Transform(spec.stft.n_fft, spec.stft.hop_length, spec.stft.window)
         self.resolutions = [Transform(n, hop) for n, hop in spec.loss.stft_resolutions]
+        self.bins_hz = torch.tensor(bins_hz(spec))
+        self.band_ends_hz = torch.tensor(band_ends_hz(spec, generator.bands.numpy()))
         self.weights = {name: getattr(spec.loss, name) for name in RECONSTRUCTION_TERMS}
         self.weights |= {"pitch": spec.auxiliary.pitch, "residual": spec.auxiliary.residual}
 
@@ -158,16 +161,19 @@ class Loss:
             + wrapped_mean(over_time, (weight[:, 1:] * weight[:, :-1]).sqrt())
         )
 
-    def __call__(self, degraded, target, conditioning, pitch):
+    def __call__(self, degraded, target, conditioning, pitch, end_hz):
         transform, weights, log_mel = self.transform, self.weights, self.generator.log_mel
         outputs = self.generator(transform.stft(degraded), conditioning)
+        known = (self.bins_hz <= end_hz[:, None]).float()[:, None]
+        outputs |= {part: outputs[part] * known for part in ("real", "imag")}
+        known_bands = (self.band_ends_hz <= end_hz[:, None]).float()[:, None]
         audio = transform.istft(outputs["real"], outputs["imag"], target.shape[1])
         gain = loudness_gain(target)
         scale = gain[:, :, None]
         reference, again = transform.stft(target), transform.stft(audio)
         wanted = log_mel(reference[0].square() + reference[1].square())
         found = {
-            "mel": (wanted - outputs["mel"]).abs().mean((1, 2)),
+            "mel": ((wanted - outputs["mel"]) * known_bands).abs().mean((1, 2)),
             "output_mel": (wanted - log_mel(again[0].square() + again[1].square())).abs().mean((1, 2)),
             "stft": self._stft_distance(target * gain, audio * gain),
             "waveform": ((target - audio).abs() * gain).mean(-1),
