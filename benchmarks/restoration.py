@@ -47,7 +47,6 @@ ENHANCED, BOTH = "enhancer", "denoiser, enhancer"
 Scores = dict[str, float]
 
 
-
 def known_lsd(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     """Log-spectral distance below the end of the reference's own band."""
     hz = np.arange(1025) * rate / 2048
@@ -63,8 +62,8 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray, int], float]] = {
     "dnsmos": lambda reference, estimate, rate: dnsmos(estimate, rate)["ovrl"],
 }
 COLUMNS = {
-    "lsd": ("LSD ↓", 1, 2), "known_lsd": ("LSD below the end ↓", 1, 2), "mel_db": ("mel, dB ↓", 1, 1), "pesq_wb": ("WB-PESQ", 1, 2),
-    "estoi": ("ESTOI %", 100, 1), "dnsmos": ("DNSMOS", 1, 2), "f0_cents": ("F0, cents ↓", 1, 0),
+    "lsd": ("LSD ↓", 1, 2), "known_lsd": ("LSD below the end ↓", 1, 2), "mel_db": ("mel, dB ↓", 1, 1),
+    "pesq_wb": ("WB-PESQ", 1, 2), "estoi": ("ESTOI %", 100, 1), "dnsmos": ("DNSMOS", 1, 2), "f0_cents": ("F0, cents ↓", 1, 0),
     "f0_gross": ("F0 gross, % ↓", 100, 1), "word_errors": ("words wrong, % ↓", 100, 0),
 }  # fmt: skip
 

@@ -41,6 +41,11 @@ _BOUNDS = {
 """Pydantic's kinds of error, our words, and where it keeps the bound."""
 
 
+def _meant(given: str, known: list[str]) -> str:
+    similar = difflib.get_close_matches(given, known, n=1, cutoff=0.8)
+    return f", did you mean {similar[0]}?" if similar else ""
+
+
 def explain(error: ValidationError, source: str, renamed: Mapping[str, str] = MappingProxyType({})) -> str:
     """The first error of some, with keys as `renamed` has them."""
     # A key that is not known explains one that is missing.
@@ -58,12 +63,12 @@ def explain(error: ValidationError, source: str, renamed: Mapping[str, str] = Ma
         message = f"{key}: is missing"
     elif kind == "extra_forbidden":
         known = [name for section in Strict.__subclasses__() for name in section.model_fields]
-        similar = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.8)
-        message = f"{key}: is not a key of this section" + (
-            f", did you mean {similar[0]}?" if similar else received
-        )
+        meant = _meant(str(first["loc"][-1]), known)
+        message = f"{key}: is not a key of this section{meant or received}"
     elif kind == "union_tag_invalid":
-        message = f"{key}.kind: must be {context['expected_tags'].replace(', ', ' or ')}{received}"
+        kinds, given = context["expected_tags"].split(", "), context["tag"]
+        meant = _meant(given, [name.strip("'") for name in kinds])
+        message = f"{key}.kind: must be {' or '.join(kinds)}{meant or f'. Received: {short(given)}'}"
     elif kind == "union_tag_not_found":
         message = f"{key}.kind: is missing"
     elif kind in ("tuple_type", "list_type"):
