@@ -63,8 +63,9 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray, int], float]] = {
 }
 COLUMNS = {
     "lsd": ("LSD ↓", 1, 2), "known_lsd": ("LSD below the end ↓", 1, 2), "mel_db": ("mel, dB ↓", 1, 1),
-    "pesq_wb": ("WB-PESQ", 1, 2), "estoi": ("ESTOI %", 100, 1), "dnsmos": ("DNSMOS", 1, 2), "f0_cents": ("F0, cents ↓", 1, 0),
-    "f0_gross": ("F0 gross, % ↓", 100, 1), "word_errors": ("words wrong, % ↓", 100, 0),
+    "pesq_wb": ("WB-PESQ", 1, 2), "estoi": ("ESTOI %", 100, 1), "dnsmos": ("DNSMOS", 1, 2),
+    "f0_cents": ("F0, cents ↓", 1, 0), "f0_gross": ("F0 gross, % ↓", 100, 1),
+    "word_errors": ("words wrong, % ↓", 100, 0),
 }  # fmt: skip
 
 
