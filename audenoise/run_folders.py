@@ -85,6 +85,43 @@ def refuse_pretraining(run: Path) -> None:
         )
 
 
+def begin_run(run: Path, spec: str) -> RunState:
+    """Create the run folder, with the text of its spec.
+
+    Raises
+    ------
+    TrainingError
+        If it holds a finished epoch. A run that ended before, by a wrong folder say, has nothing to lose.
+    """
+    if (run / "state.json").exists() and RunState.read(run).epoch > 0:
+        raise TrainingError(
+            f"{run}: holds a run already; add --resume to continue it, or choose another --out"
+        )
+    run.mkdir(parents=True, exist_ok=True)
+    write_text(run / "spec.yaml", spec)
+    state = RunState()
+    state.write(run)
+    return state
+
+
+def state_to_resume(run: Path) -> RunState:
+    """Raise `TrainingError` if there is none."""
+    if not (run / "state.json").exists():
+        raise TrainingError(f"{run}: holds no run to resume; leave --resume out to start one")
+    return RunState.read(run)
+
+
+def cannot_go_on(run: Path, state: RunState, what: str) -> TrainingError:
+    """Of a run whose spec has another network, or what else `what` names."""
+    if state.epoch == 0:
+        return TrainingError(
+            f"{run}: has no finished epoch, and its spec another {what}; leave --resume out to start anew"
+        )
+    return TrainingError(
+        f"{run / 'spec.yaml'}: differs from the given spec in its {what}; it cannot be resumed"
+    )
+
+
 def prepare_run(
     run: Path, spec: ModelSpec, *, resume: bool, report: Callable[[str], object] | None = None
 ) -> RunState:
@@ -99,31 +136,13 @@ def prepare_run(
     TrainingError
         If the folder already holds a finished epoch and `resume` is false, or holds no run and it is true.
     """
-    state_file = run / "state.json"
     if not resume:
-        # A run that ended before its first epoch, by a wrong folder say, has nothing to lose.
-        if state_file.exists() and RunState.read(run).epoch > 0:
-            raise TrainingError(
-                f"{run}: holds a run already; add --resume to continue it, or choose another --out"
-            )
-        run.mkdir(parents=True, exist_ok=True)
-        write_text(run / "spec.yaml", dump_spec(spec))
-        state = RunState()
-        state.write(run)
-        return state
-    if not state_file.exists():
-        raise TrainingError(f"{run}: holds no run to resume; leave --resume out to start one")
+        return begin_run(run, dump_spec(spec))
+    state = state_to_resume(run)
     stored = load_spec(run / "spec.yaml")
     if not same_network(stored, spec):
-        if RunState.read(run).epoch == 0:
-            raise TrainingError(
-                f"{run}: has no finished epoch, and another network; leave --resume out to start anew"
-            )
-        raise TrainingError(
-            f"{run / 'spec.yaml'}: differs from the given spec in its network; it cannot be resumed"
-        )
+        raise cannot_go_on(run, state, "network")
     spec = spec.with_scaling_of(stored)
-    state = RunState.read(run)
     if state.epoch >= spec.training.epochs or not keep_former(
         run, stored, spec, epoch=state.epoch, report=report
     ):

@@ -172,7 +172,7 @@ def test_fine_tuning_starts_from_both_sides_or_from_a_generator(finished: Path, 
 def test_runs_are_not_mixed_up(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="holds a run already; add --resume"):
         prepare_enhancer_run(finished, tiny(), resume=False)
-    with pytest.raises(TrainingError, match="differs from the given spec in its networks"):
+    with pytest.raises(TrainingError, match="differs from the given spec in its generator or discriminators"):
         prepare_enhancer_run(finished, tiny(generator={"channels": 13}), resume=True)
     with pytest.raises(TrainingError, match="holds no run to resume"):
         prepare_enhancer_run(tmp_path, tiny(), resume=True)

@@ -14,7 +14,15 @@ from audenoise.callbacks import _save_weights as save_weights
 from audenoise.enhancing.sides import Game
 from audenoise.errors import TrainingError
 from audenoise.layers import to_numpy
-from audenoise.run_folders import RunState, keep_former, load_weights, write_text
+from audenoise.run_folders import (
+    RunState,
+    begin_run,
+    cannot_go_on,
+    keep_former,
+    load_weights,
+    state_to_resume,
+    write_text,
+)
 from audenoise.specs.enhancer import EnhancerSpec, dump_enhancer_spec, load_enhancer_spec, same_enhancer
 
 BEST_FILE = "best.weights.h5"
@@ -33,27 +41,12 @@ def prepare_enhancer_run(
         If the folder already holds a finished epoch and `resume` is false, or holds no run and it is true, or
         its networks are others.
     """
-    state_file, spec_file = run / "state.json", run / "spec.yaml"
     if not resume:
-        if state_file.exists() and RunState.read(run).epoch > 0:
-            raise TrainingError(
-                f"{run}: holds a run already; add --resume to continue it, or choose another --out"
-            )
-        run.mkdir(parents=True, exist_ok=True)
-        write_text(spec_file, dump_enhancer_spec(spec))
-        state = RunState()
-        state.write(run)
-        return state
-    if not state_file.exists():
-        raise TrainingError(f"{run}: holds no run to resume; leave --resume out to start one")
-    stored = load_enhancer_spec(spec_file)
+        return begin_run(run, dump_enhancer_spec(spec))
+    state = state_to_resume(run)
+    stored = load_enhancer_spec(run / "spec.yaml")
     if not same_enhancer(stored, spec):
-        if RunState.read(run).epoch == 0:
-            raise TrainingError(
-                f"{run}: has no finished epoch, and other networks; leave --resume out to start anew"
-            )
-        raise TrainingError(f"{spec_file}: differs from the given spec in its networks; it cannot be resumed")
-    state = RunState.read(run)
+        raise cannot_go_on(run, state, "generator or discriminators")
     if state.epoch >= spec.training.epochs or not keep_former(
         run, stored, spec, epoch=state.epoch, report=report
     ):
@@ -61,7 +54,7 @@ def prepare_enhancer_run(
     if state.epoch and stored.training.best_by != spec.training.best_by:
         state.best_loss = None
         state.write(run)
-    write_text(spec_file, dump_enhancer_spec(spec))
+    write_text(run / "spec.yaml", dump_enhancer_spec(spec))
     return state
 
 

@@ -20,7 +20,7 @@ from audenoise.layers import ops, to_numpy
 from audenoise.masking import make_unpaired
 from audenoise.mixtures import MixtureStream
 from audenoise.pretraining.model import PretrainingModel, in_db, recipe_of, trivial_errors
-from audenoise.run_folders import RunState, held, is_finished, load_weights, prepare_run
+from audenoise.run_folders import RunState, cannot_go_on, held, is_finished, load_weights, prepare_run
 from audenoise.scaling import measure_scaling
 from audenoise.specs import ModelSpec, dump_spec
 from audenoise.specs.enhancer import EnhancerSpec
@@ -153,12 +153,12 @@ def prepare_pretraining(
     """
     if resume and (run / "state.json").is_file():
         stored = stored_spec(run)
-        where = f"{run / 'spec.yaml'}: differs from the given spec in its"
+        state = RunState.read(run)
         if type(stored) is not type(spec):
-            raise TrainingError(f"{where} network; it cannot be resumed")
+            raise cannot_go_on(run, state, "network")
         if stored.pretraining != spec.pretraining:
-            raise TrainingError(f"{where} section pretraining; it cannot be resumed")
-        if RunState.read(run).epoch and not (run / ENCODER_FILE).is_file():
+            raise cannot_go_on(run, state, "section pretraining")
+        if state.epoch and not (run / ENCODER_FILE).is_file():
             raise TrainingError(f"{run}: holds no pre-training; choose another --out")
     if isinstance(spec, EnhancerSpec):
         return prepare_enhancer_run(run, spec, resume=resume, report=report)
