@@ -128,9 +128,9 @@ def enhance(
 @click.option(
     "--from",
     "source",
-    metavar="RUN|WEIGHTS",
+    metavar="RUN|MODEL|WEIGHTS",
     type=click.Path(exists=True, path_type=Path),
-    help="Fine-tune: start from both sides of another run, or from a generator's weights.",
+    help="Fine-tune: start from both sides of another run, or from a published generator or its weights.",
 )
 @click.option(
     "--model",
@@ -204,5 +204,5 @@ def train_enhancer(
         encoder=from_encoder,
         report=report,
     )
-    score = "" if state.best_loss is None else f", {spec.training.best_by} {state.best_loss:.3f}"
+    score = "" if state.best_loss is None else f", {spec.training.scored_by} {state.best_loss:.3f}"
     report(f"best after epoch {state.best_epoch}{score}: {run / 'best.weights.h5'}")

@@ -120,27 +120,28 @@ class PairMaker:
                 break
         return piece, index
 
-    def _end_hz(self, index: int) -> float:
-        """Where a recording of speech ends, or half the sample rate if it is complete."""
-        half, full, reach_hz = self.spec.sample_rate / 2, self.spec.pairs.full_band_hz, self.speech.reach_hz
-        if full is None or reach_hz is None or reach_hz[index] >= min(full, 0.9 * half):
+    def _end_hz(self, index: int, lowered: float) -> float:
+        """Where a recording of speech ends that was moved down by a factor, or half the sample rate if it is
+        complete."""
+        half, full = self.spec.sample_rate / 2, self.spec.pairs.full_band_hz
+        if full is None or self.speech.reach_hz is None:
             return half
-        return float(reach_hz[index])
+        end_hz = lowered * float(self.speech.reach_hz[index])
+        return half if end_hz >= min(full, 0.9 * half) else end_hz
 
     def example(self, number: int) -> tuple[AudioVector, AudioVector, float]:
         """Degraded audio and its target, (n_samples,) float32 each, and where the target ends in Hz."""
         rng, spec, rate = np.random.default_rng((self.seed, number)), self.spec, self.spec.sample_rate
         target, index = self._piece(rng, "speech", self.speech)
-        end_hz = self._end_hz(index)
         level = active_rms(target, rate)
         if level > 0:
             target = target * np.float32(10 ** (rng.uniform(*spec.pairs.level_dbfs) / 20) / level)
-        degraded = target
+        degraded, lowered = target, 1.0
         if rng.random() >= spec.pairs.untouched:
             degraded, target, lowered = self._degraded(rng, target)
-            end_hz = end_hz if end_hz == rate / 2 else lowered * end_hz
         if self.denoiser is not None and rng.random() < spec.pairs.denoise:
             degraded = self._denoised(degraded)
+        end_hz = self._end_hz(index, lowered)
         loudest = max(float(np.abs(part).max()) for part in (degraded, target))
         gain = np.float32(min(1.0, _PEAK / (loudest + 1e-9)))
         return degraded * gain, _ended(target * gain, rate, end_hz), end_hz

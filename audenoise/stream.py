@@ -489,10 +489,12 @@ def check_format(channels: Any, **rates: Any) -> None:
 
 
 def check_signal(audio: np.ndarray) -> None:
-    """`check_layout`, and at least one sample."""
+    """`check_layout`, at least one sample, and no more channels than a recording has."""
     check_layout(audio)
-    if audio.shape[0] == 0:
+    if audio.size == 0:
         raise SignalError(f"audio must have at least one sample. Received: shape {audio.shape}")
+    if audio.ndim == 2 and audio.shape[1] > 64 and audio.shape[1] > audio.shape[0]:
+        raise SignalError(f"audio must be (samples, channels); transpose it. Received: shape {audio.shape}")
 
 
 def check_layout(audio: np.ndarray) -> None:
@@ -504,5 +506,3 @@ def check_layout(audio: np.ndarray) -> None:
         )
     if not (np.issubdtype(audio.dtype, np.floating) or audio.dtype in _INTEGER_SCALES):
         raise SignalError(f"audio must be floating point, int16 or int32. Received: {audio.dtype}")
-    if audio.ndim == 2 and audio.shape[1] > 64 and audio.shape[1] > audio.shape[0]:
-        raise SignalError(f"audio must be (samples, channels); transpose it. Received: shape {audio.shape}")

@@ -286,6 +286,15 @@ def test_filters_lose_three_decibels_where_they_should(family: str, zero_phase: 
             assert not filtered[:24000].any()  # causal: nothing comes early
 
 
+@pytest.mark.parametrize("family", ["butterworth", "fir"])
+def test_a_filter_without_an_upper_end_takes_the_lower_one_off(family: str) -> None:
+    click = impulse(RATE, 24000)
+    settings = {"cutoff_hz": 0.0, "high_pass_hz": 100.0, "zero_phase": True}
+    filtered = degradation.filter_band(click, RATE, family=family, order=4, **settings)
+    assert gain_db(filtered, click, 100.0) == pytest.approx(-3.0, abs=0.35)
+    assert gain_db(filtered, click, 20000.0) == pytest.approx(0.0, abs=0.1)
+
+
 @pytest.mark.parametrize("rate_hz", [8000, 11025, 16000, 22050])
 def test_a_lower_rate_keeps_its_band_and_loses_the_rest(rate_hz: int) -> None:
     audio = hiss(1, RATE, seed=0)

@@ -215,6 +215,7 @@ def test_float64_is_taken_and_not_changed(denoisers: dict[str, Denoiser]) -> Non
     [
         (np.zeros(0, np.float32), "at least one sample"),
         (np.zeros((0, 2), np.float32), "at least one sample"),
+        (np.zeros((5, 0), np.float32), "at least one sample"),
         (np.array([0.0, np.nan]), "sample 1 is NaN or infinite"),
         (np.array([0.0, 0.0, np.inf], np.float32), "sample 2 is NaN or infinite"),
         (np.array([1e300]), "NaN or infinite"),

@@ -21,6 +21,7 @@ from audenoise.architectures.enhancer_layers import (
     band_weights,
     log_mel,
 )
+from audenoise.enhancing.judging import Judge
 from audenoise.enhancing.sides import Game
 from audenoise.errors import SpecError
 from audenoise.layers import SpectralTransform, to_numpy
@@ -52,6 +53,10 @@ def inputs_for(spec: EnhancerSpec, frames: int, *, seed: int = 0) -> dict[str, n
         ({"generator": {"channels": 0}}, r"generator\.channels: must be at least 1"),
         ({"generator": {"chanels": 8}}, r"generator\.chanels: is not a key.*did you mean channels"),
         ({"stft": {"hop_length": 48}}, r"stft\.hop_length: must go into half the window \(64\)"),
+        (
+            {"stft": {"n_fft": 1024, "hop_length": 512}},
+            r"stft\.hop_length: must be at most 0\.05 s, 400 samp",
+        ),
         ({"mel": {"bands": 40}}, r"mel\.bands: must be at most a quarter of the 65"),
         (
             {"discriminators": {"resolutions": [[63, 8]]}},
@@ -180,7 +185,7 @@ def test_each_auxiliary_task_can_be_switched_off_alone(switch: str, other: str) 
 
 def test_nothing_is_taught_above_the_end_of_a_target() -> None:
     side, pairs = Game(tiny()).generator_side, pair_batch(0, tiny())
-    inputs = {**pairs.inputs(), "end_hz": np.float32([2000, 4000])}
+    inputs = {**pairs.inputs(), "end_hz": np.array([2000, 4000], np.float32)}
     outputs = side(inputs)
     powers = np.abs(np.fft.rfft(to_numpy(outputs["audio"]) * np.hanning(800))) ** 2
     above, below = powers[:, 230:].mean(1), powers[:, :180].mean(1)
@@ -190,11 +195,12 @@ def test_nothing_is_taught_above_the_end_of_a_target() -> None:
     terms = side.terms(inputs, pairs.targets(), outputs)
     known = side.band_ends_hz <= 2000
     assert 0 < known.sum() < known.size
-    for change, counts in ((np.where(known, 0.0, 5.0), False), (np.where(known, 5.0, 0.0), True)):
-        moved = to_numpy(outputs["mel"]).copy()
-        moved[0, :, 0] += change
-        other = side.terms(inputs, pairs.targets(), {**outputs, "mel": moved})
-        assert (float(other["mel"]) != pytest.approx(float(terms["mel"]))) == counts
+    for name in ("mel", "residual"):
+        for change, counts in ((np.where(known, 0.0, 5.0), False), (np.where(known, 5.0, 0.0), True)):
+            moved = to_numpy(outputs[name]).copy()
+            moved[0, :, 0] += change
+            other = side.terms(inputs, pairs.targets(), {**outputs, name: moved})
+            assert (float(other[name]) != pytest.approx(float(terms[name]))) == counts
 
 
 def test_an_untrained_network_gives_back_nearly_what_it_got() -> None:
@@ -271,6 +277,21 @@ def test_the_mask_is_a_complex_correction() -> None:
     np.testing.assert_allclose(out.view(np.complex64)[..., 0], x * (1 + m), atol=1e-5)
 
 
+def test_validation_looks_below_the_end_of_a_target_alone() -> None:
+    pairs = pair_batch(0, tiny(), n_samples=4000)
+    target, hz = np.fft.rfft(pairs.target), np.fft.rfftfreq(4000, 1 / 8000)
+    target[:, hz > 2000] = 0
+    hissing = np.where(hz > 2100, target + 20, target)  # above the end alone; a window reaches a little below
+    target, hissing = (np.fft.irfft(part).astype(np.float32) for part in (target, hissing))
+    found = {}
+    for end_hz in (2000, 4000):
+        ends = np.full(2, end_hz, np.float32)
+        held_out = pairs._replace(target=target, degraded=hissing, end_hz=ends)
+        found[end_hz] = Judge(tiny(training={"scored_pairs": 0}), held_out).spectral_baseline
+    assert found[2000] < 0.1
+    assert found[4000] > 0.5
+
+
 # --- gradients ----------------------------------------------------------------------------------------------
 
 
@@ -289,6 +310,19 @@ def gradients(side, batch) -> dict[str, float]:
         name: 0.0 if g is None else float(np.abs(to_numpy(g)).max())
         for name, g in zip(names, found, strict=True)
     }
+
+
+@pytest.mark.parametrize("off", [{"adversarial"}, {"feature_matching"}, {"adversarial", "feature_matching"}])
+def test_a_term_of_the_game_that_weighs_nothing_is_left_out(off: set[str]) -> None:
+    side: Any = Game(tiny(loss=dict.fromkeys(off, 0))).generator_side
+    batch = pair_batch(1, tiny())
+    side.adversarial = True
+    asked: list[int] = []
+    asking, side.discriminators = side.discriminators, lambda audio: asked.append(1) or asking(audio)
+    loss = side.compute_loss(batch.inputs(), batch.targets(), side(batch.inputs()))
+    assert np.isfinite(to_numpy(loss))
+    assert {"adversarial", "feature_matching"} - side.means.keys() == off
+    assert bool(asked) == (len(off) < 2)
 
 
 @pytest.mark.parametrize("kind", ["least_squares", "hinge"])

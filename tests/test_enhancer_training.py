@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,24 @@ def test_fine_tuning_starts_from_both_sides_or_from_a_generator(finished: Path, 
     prepare_enhancer_run(tmp_path, tiny(), resume=False)
     with pytest.raises(TrainingError, match="has no finished epoch"):
         start_from(alone, tmp_path)
+    (tmp_path / "model").mkdir()
+    with pytest.raises(TrainingError, match="model: is neither the folder of a run nor of a published enh"):
+        start_from(alone, tmp_path / "model")
+    shutil.copy(finished / "best.weights.h5", tmp_path / "model" / "model.weights.h5")
+    start_from(game, tmp_path / "model")
+    for one, other in zip(alone.generator.variables, game.generator.variables, strict=True):
+        np.testing.assert_array_equal(to_numpy(one), to_numpy(other))
+
+
+def test_scores_of_other_pairs_are_not_compared(tmp_path: Path) -> None:
+    state = prepare_enhancer_run(tmp_path, tiny(), resume=False)
+    state.epoch, state.best_epoch, state.best_loss = 1, 1, 0.5
+    state.write(tmp_path)
+    assert prepare_enhancer_run(tmp_path, tiny(), resume=True).best_loss == 0.5
+    slower = tiny(training={"learning_rate": 1e-5})
+    assert prepare_enhancer_run(tmp_path, slower, resume=True).best_loss == 0.5
+    other = tiny(pairs={"full_band_hz": None})
+    assert prepare_enhancer_run(tmp_path, other, resume=True).best_loss is None
 
 
 def test_runs_are_not_mixed_up(finished: Path, tmp_path: Path) -> None:
@@ -327,18 +346,23 @@ def test_some_inputs_are_left_as_they_are(corpus: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pairs", "effects", "end_hz"),
+    ("pairs", "effects", "end_hz", "of_complete_hz"),
     [
-        ({}, [], 2000),
-        ({"full_band_hz": 1900}, [], 4000),
-        ({"full_band_hz": None}, [], 4000),
-        ({}, [{"kind": "pitch_shift", "semitones": [-12, -12]}], 1000),
-        ({}, [{"kind": "pitch_shift", "semitones": [12, 12]}], 2000),
-        ({}, [{"kind": "formant_shift", "ratio": [0.8, 0.8]}], 1600),
+        ({}, [], 2000, 4000),
+        ({"full_band_hz": 1900}, [], 4000, 4000),
+        ({"full_band_hz": None}, [], 4000, 4000),
+        ({}, [{"kind": "pitch_shift", "semitones": [-12, -12]}], 1000, 2000),
+        ({}, [{"kind": "pitch_shift", "semitones": [12, 12]}], 2000, 4000),
+        ({}, [{"kind": "formant_shift", "ratio": [0.8, 0.8]}], 1600, 3200),
     ],
 )
 def test_a_target_ends_where_its_recording_does(
-    pairs: dict[str, Any], effects: list[dict[str, Any]], end_hz: float, corpus: Path, tmp_path: Path
+    pairs: dict[str, Any],
+    effects: list[dict[str, Any]],
+    end_hz: float,
+    of_complete_hz: float,
+    corpus: Path,
+    tmp_path: Path,
 ) -> None:
     """Speech up to 1.8 kHz, in steps of 500 Hz."""
     spec = tiny(
@@ -355,7 +379,7 @@ def test_a_target_ends_where_its_recording_does(
         assert not above.any() or spectra[1][above].max() < 1e-5 * spectra[1].max()
         if not effects:
             np.testing.assert_allclose(spectra[0][~above], spectra[1][~above], atol=1e-4)
-        assert makers.validation.example(number)[2] == RATE / 2
+        assert makers.validation.example(number)[2] == pytest.approx(of_complete_hz)
 
 
 def test_the_command_trains_resumes_and_says_what_is_wrong(corpus: Path, tmp_path: Path, capsys) -> None:

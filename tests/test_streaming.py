@@ -138,6 +138,12 @@ def test_a_block_of_nothing_gives_what_is_ready(denoiser: Denoiser) -> None:
     assert stream.flush().shape[0] == 0
 
 
+def test_a_block_may_have_more_channels_than_samples(denoiser: Denoiser) -> None:
+    stream = denoiser.stream(8000, 70)
+    parts = [stream.process(np.zeros((count, 70), np.float32)) for count in (0, 3, 900)]
+    assert sum(map(len, [*parts, stream.flush()])) == 903
+
+
 def test_streams_of_one_denoiser_do_not_mix(denoiser: Denoiser) -> None:
     first, second = noisy_voice(1.0, 16000, seed=1), noisy_voice(1.0, 16000, seed=2)
     streams = [denoiser.stream(16000), denoiser.stream(16000)]

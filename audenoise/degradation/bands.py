@@ -111,7 +111,9 @@ def filter_band(
         return np.asarray(sosfilt(np.concatenate(sections), audio)).astype(np.float32)
     if not low_pass and not sections:
         return audio
-    edge = max(10 * sample_rate / high_pass_hz if high_pass else 0, 20 * sample_rate / cutoff_hz)
+    edge = max(
+        10 * sample_rate / high_pass_hz if high_pass else 0, 20 * sample_rate / cutoff_hz if low_pass else 0
+    )
     n = cast(int, next_fast_len(audio.size + int(edge), real=True))
     gain = np.ones(n // 2 + 1, np.float32)
     if low_pass and not recursive:

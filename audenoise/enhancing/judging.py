@@ -19,6 +19,7 @@ from audenoise.plotting import TitledAudio, save_spectrograms
 from audenoise.specs.enhancer import EnhancerSpec
 from audenoise.validation import ValidationScores
 
+_N_FFT = 2048
 WINNING = 0.995
 """Of the scores of an epoch on the right side: beyond, the generator learns nothing from them."""
 NO_GAP = 0.01
@@ -54,25 +55,27 @@ class Judge:
             report(f"degraded input: log-spectral distance {self.spectral_baseline:.3f}")
 
     def _spectral_distance(self, audio: np.ndarray) -> float:
-        distances = []
-        for reference, estimate in zip(self.pairs.target, audio, strict=True):
+        distances, hz = [], np.fft.rfftfreq(_N_FFT, 1 / self.spec.sample_rate)
+        for reference, estimate, end_hz in zip(self.pairs.target, audio, self.pairs.end_hz, strict=True):
             try:
-                distances.append(log_spectral_distance(reference, estimate))
+                distances.append(log_spectral_distance(reference, estimate, n_fft=_N_FFT, bins=hz <= end_hz))
             except SignalError:  # nothing but silence, or shorter than its window
                 continue
         return float(np.mean(distances)) if distances else float("nan")
 
     def score(self, game: Game) -> dict[str, float]:
-        """Spectral distance in log10 of power, mel distance in dB, and the metrics of speech."""
+        """Spectral distance in log10 of power, mel distance in dB, both up to the end of each target, and the
+        metrics of speech."""
         audio = game.generator_side.enhance(self.pairs, self.spec.training.batch_size)["audio"]
         side = game.generator_side
         mels = [
             to_numpy(log_mel(side.transform.stft(ops.convert_to_tensor(each)), side.band_weights))
             for each in (self.pairs.target, audio)
         ]
+        known = (side.band_ends_hz <= self.pairs.end_hz[:, None])[:, None] * np.ones_like(mels[0])
         scores = {
             "val_spectral_distance": self._spectral_distance(audio),
-            "val_mel_distance": to_db(float(np.abs(mels[0] - mels[1]).mean()), MEL_SCALE),
+            "val_mel_distance": to_db(float(np.average(np.abs(mels[0] - mels[1]), weights=known)), MEL_SCALE),
         }
         speech = self._speech.score(audio[self._scored]) if self._scored else {}
         return scores | {f"val_{name}": value for name, value in speech.items()}

@@ -133,7 +133,7 @@ def _metadata(spec: EnhancerSpec, state: RunState, generator: keras.Model) -> di
             "adversarial_from_step": spec.schedule.adversarial_from_step,
             "hours_of_audio": round(steps * recipe.batch_size * recipe.crop_s / 3600, 2),
             "wall_hours": round(state.seconds / 3600, 2),
-            recipe.best_by: state.best_loss,
+            recipe.scored_by: state.best_loss,
             "seed": recipe.seed,
             "backend": keras.backend.backend(),
         },

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from audenoise.callbacks import _save_weights as save_weights
 from audenoise.enhancing.sides import Game
 from audenoise.errors import TrainingError
 from audenoise.layers import to_numpy
+from audenoise.model_folders import WEIGHTS_FILE
 from audenoise.run_folders import (
     RunState,
     begin_run,
@@ -51,11 +53,17 @@ def prepare_enhancer_run(
         run, stored, spec, epoch=state.epoch, report=report
     ):
         return state
-    if state.epoch and stored.training.best_by != spec.training.best_by:
+    if state.epoch and _scoring(stored) != _scoring(spec):
         state.best_loss = None
         state.write(run)
     write_text(run / "spec.yaml", dump_enhancer_spec(spec))
     return state
+
+
+def _scoring(spec: EnhancerSpec) -> tuple[Any, ...]:
+    """What must stay for scores of epochs to be comparable."""
+    recipe = spec.training
+    return spec.pairs, spec.degradation, recipe.crop_s, recipe.validation_pairs, recipe.scored_by
 
 
 def save_game(game: Game, run: Path, state: RunState) -> None:
@@ -87,6 +95,32 @@ def load_game(game: Game, run: Path, state: RunState) -> None:
     load_weights(game, run / (state.last or "none"))
 
 
+def weights_to_start_from(source: Path) -> tuple[Path, bool]:
+    """File of weights, and whether it holds the discriminators too.
+
+    Parameters
+    ----------
+    source : Path
+        The folder of a run, or of a published model, or a file of a generator's weights, such as
+        ``best.weights.h5`` of a run.
+
+    Raises
+    ------
+    TrainingError
+        If it is a folder that is neither, or a run without a finished epoch.
+    """
+    if not source.is_dir():
+        return source, False
+    if (source / "state.json").is_file():
+        state = RunState.read(source)
+        if not state.last:
+            raise TrainingError(f"{source}: has no finished epoch to start from")
+        return source / state.last, True
+    if (source / WEIGHTS_FILE).is_file():
+        return source / WEIGHTS_FILE, False
+    raise TrainingError(f"{source}: is neither the folder of a run nor of a published enhancer")
+
+
 def start_from(game: Game, source: Path) -> None:
     """Fine-tune: take the weights of another run's networks, or of a generator alone.
 
@@ -94,21 +128,19 @@ def start_from(game: Game, source: Path) -> None:
     ----------
     game : Game
     source : Path
-        The folder of a run, from which generator and discriminators are taken as the last epoch left them;
-        or a file of a generator's weights, such as ``best.weights.h5`` of a run.
+        As for `weights_to_start_from`. Of a run, generator and discriminators are taken as the last epoch
+        left them.
 
     Raises
     ------
     TrainingError
-        If there is no such run or file, or its networks are others.
+        If there is no such run, model or file, or its networks are others.
     """
-    if not source.is_dir():
-        load_weights(game.generator, source)
+    weights, of_both = weights_to_start_from(source)
+    if not of_both:
+        load_weights(game.generator, weights)
         return
-    state = RunState.read(source)
-    if not state.last:
-        raise TrainingError(f"{source}: has no finished epoch to start from")
-    load_weights(game, source / state.last)
+    load_weights(game, weights)
     for side in (game.generator_side, game.discriminator_side):
         side.optimizer.iterations.assign(0)
         for variable in side.optimizer.variables[1:]:

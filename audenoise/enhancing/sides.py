@@ -135,14 +135,17 @@ class GeneratorSide(_Side):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         terms = self.terms(x, y, y_pred)
-        if self.adversarial:
+        weights = self.loss_weights_
+        if self.adversarial and any(weights[name] for name in ADVERSARIAL_TERMS):
             gain = loudness_gain(y["target"])
             real, fake = (self.discriminators(audio * gain) for audio in (y["target"], y_pred["audio"]))
-            terms["adversarial"] = losses.adversarial_loss(fake, self.spec.loss.kind)
-            terms["feature_matching"] = losses.feature_distance(real, fake)
+            if weights["adversarial"]:
+                terms["adversarial"] = losses.adversarial_loss(fake, self.spec.loss.kind)
+            if weights["feature_matching"]:
+                terms["feature_matching"] = losses.feature_distance(real, fake)
         for name, value in terms.items():
             self.means[name].update_state(value)
-        return sum(self.loss_weights_[name] * value for name, value in terms.items())
+        return sum(weights[name] * value for name, value in terms.items())
 
     def terms(self, x, y, outputs) -> dict[str, Any]:
         """Every term of reconstruction that has a weight, unweighted; scalars.
@@ -155,9 +158,9 @@ class GeneratorSide(_Side):
         gain = loudness_gain(target)
         reference = transform.stft(target)
         wanted = log_mel(reference, self.band_weights)
+        known = ops.cast(self.band_ends_hz <= x["end_hz"][:, None], wanted.dtype)[:, None]
         found: dict[str, Any] = {}
         if weights["mel"]:
-            known = ops.cast(self.band_ends_hz <= x["end_hz"][:, None], wanted.dtype)[:, None]
             found["mel"] = losses.mel_distance(wanted * known, outputs["mel"][:, :, 0] * known)
         if any(weights[name] for name in ("output_mel", "magnitude", "complex", "phase")):
             again = transform.stft(audio)
@@ -179,7 +182,7 @@ class GeneratorSide(_Side):
             found["pitch"] = losses.pitch_distance(y["pitch"], outputs["pitch"][:, :, 0])
         if weights["residual"]:
             wrong = log_mel(transform.stft(x["degraded"] - target), self.band_weights)
-            found["residual"] = losses.mel_distance(wrong, outputs["residual"][:, :, 0])
+            found["residual"] = losses.mel_distance(wrong * known, outputs["residual"][:, :, 0] * known)
         return {name: ops.mean(value) for name, value in found.items() if weights[name]}
 
 

@@ -24,6 +24,7 @@ from audenoise.enhancing.runs import (
     save_game,
     save_weights,
     start_from,
+    weights_to_start_from,
 )
 from audenoise.enhancing.sides import ADVERSARIAL_TERMS, Game
 from audenoise.errors import TrainingError
@@ -170,7 +171,7 @@ def _is_best(spec: EnhancerSpec, state: RunState, logs: dict[str, float], epoch:
     They trade a little of the distance for detail, so that the best without them would win for ever.
     """
     recipe, from_step = spec.training, spec.schedule.adversarial_from_step
-    score = logs["val_spectral_distance"] if recipe.best_by == "last" else logs[f"val_{recipe.best_by}"]
+    score = logs[f"val_{recipe.scored_by}"]
     first_adversarial = from_step // recipe.steps_per_epoch
     restarted = epoch >= first_adversarial > state.best_epoch - 1
     better = recipe.best_by == "last" or state.best_loss is None or restarted or score < state.best_loss
@@ -225,7 +226,7 @@ def train_enhancer(
     resume : bool
         Continue the run in `run` after its last finished epoch.
     source : Path, optional
-        A run or a generator's weights to start from.
+        A run, a published enhancer or a generator's weights to start from.
     encoder : Path, optional
         An encoder to start the generator from, as far as it fits.
     report : callable
@@ -249,6 +250,8 @@ def train_enhancer(
         state = prepare_enhancer_run(run, spec, resume=resume, report=report)
         if is_finished(state, spec.training.epochs, report):
             return state
+        if source is not None and not state.last:
+            weights_to_start_from(source)  # what can't be used is said before hours of decoding
         pairs = make_pairs(
             spec, folders, cache=cache or run / "cache", denoiser=denoiser, jobs=max(1, workers)
         )

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from audenoise.conditioning import MAX_HOP_S
 from audenoise.errors import SpecError
 from audenoise.specs.base import Pair, Probability, Range, Size, Strict, ordered
 from audenoise.specs.degradation import DegradationSpec
@@ -183,6 +184,12 @@ class EnhancerTrainingSpec(Strict):
     examples_every: Annotated[int, Field(ge=0, le=1_000_000)] = 5
     """Epochs between two sets of example recordings and spectrograms; 0 writes none."""
     examples: Annotated[int, Field(ge=1, le=64)] = 3
+
+    @property
+    def scored_by(self) -> str:
+        """What `RunState.best_loss` is of a run."""
+        return "spectral_distance" if self.best_by == "last" else self.best_by
+
     balance_epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     """Stop if one side has won for so many epochs in a row."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -245,6 +252,12 @@ class EnhancerSpec(Strict):
             raise ValueError(
                 f"stft.hop_length: must go into half the window ({window // 2}) without rest, so that frames "
                 f"are centred where the conditioning is. Received: {hop}"
+            )
+        if hop > MAX_HOP_S * self.sample_rate:
+            longest_hop = int(MAX_HOP_S * self.sample_rate)
+            raise ValueError(
+                f"stft.hop_length: must be at most {MAX_HOP_S:g} s, {longest_hop} samples, "
+                f"as pitch is looked for in every frame. Received: {hop}"
             )
         if self.crop_samples < window:
             raise ValueError(

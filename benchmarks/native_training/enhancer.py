@@ -190,7 +190,7 @@ class Loss:
         if weights["residual"]:
             real, imag = transform.stft(degraded - target)
             wrong = log_mel(real.square() + imag.square())
-            found["residual"] = (wrong - outputs["residual"]).abs().mean((1, 2))
+            found["residual"] = ((wrong - outputs["residual"]) * known_bands).abs().mean((1, 2))
         terms = {name: value.mean() for name, value in found.items() if weights[name]}
         loss: Any = sum(weights[name] * value for name, value in terms.items())
         return loss, terms, audio
