@@ -178,9 +178,9 @@ def make_folder(folder: Path) -> None:
 
 
 def gain_factor(gain_db: float) -> np.float32:
-    """The factor of a gain in decibels, from -60 to 60. Raises `SignalError` for any other."""
-    if not -60.0 <= gain_db <= 60.0:
-        raise SignalError(f"gain_db must be from -60 to 60 decibels. Received: {gain_db}")
+    """The factor of a gain in decibels, from -120 to 60. Raises `SignalError` for any other."""
+    if not -120.0 <= gain_db <= 60.0:
+        raise SignalError(f"gain_db must be from -120 to 60 decibels. Received: {gain_db}")
     return np.float32(10.0 ** (gain_db / 20.0))
 
 

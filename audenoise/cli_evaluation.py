@@ -160,7 +160,8 @@ def evaluate(
     if not quiet:
         click.echo(evaluation.console_report(result, edges_db=edges_db, per_file=per_file), nl=False)
     elif result.left:
-        report(f"{len(result.left)} recordings were left out; run without --quiet to see which")
+        were = "recording was" if len(result.left) == 1 else "recordings were"
+        report(f"{len(result.left)} {were} left out; run without --quiet to see which")
     if json_path:
         _write(json_path, json.dumps(result.to_dict(edges_db), indent=1, allow_nan=False) + "\n")
     if csv_path:
@@ -222,7 +223,12 @@ def chosen_pairs(
     elif folder.is_file():
         raise DataError(f"{folder}: name its clean recording too")
     else:
+        from audenoise.audio import find_audio
         from audenoise.datasets import DatasetInfo
+        from audenoise.datasets.info import INFO_FILE
+
+        if folder.is_dir() and not (folder / INFO_FILE).exists() and find_audio(folder):
+            raise DataError(f"{folder}: is no dataset; name the folder of its clean recordings after it")
         from audenoise.datasets.feeding import open_side
 
         info = DatasetInfo.read(folder)

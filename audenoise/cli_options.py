@@ -88,6 +88,17 @@ def _stacked(options: list[Callable[[Command], Command]]) -> Callable[[Command],
     return decorate
 
 
+def _checked_gain(_context: click.Context, _option: click.Parameter, gain_db: float) -> float:
+    from audenoise.batch import gain_factor
+    from audenoise.errors import SignalError
+
+    try:
+        gain_factor(gain_db)
+    except SignalError as error:
+        raise click.BadParameter(str(error)) from None
+    return gain_db
+
+
 def result_options(*, suffix: str) -> Callable[[Command], Command]:
     """--gain-db, --suffix (with an example of one), --overwrite, --jobs and --quiet, for files made of
     files."""
@@ -95,7 +106,8 @@ def result_options(*, suffix: str) -> Callable[[Command], Command]:
         [
             click.option(
                 "--gain-db",
-                type=click.FloatRange(-60.0, 60.0),
+                type=float,
+                callback=_checked_gain,
                 default=0.0,
                 show_default=True,
                 metavar="DB",

@@ -67,7 +67,9 @@ def plan_files(
         pairs = [FilePair(inputs[0], Path(text))]
     else:
         folder = Path(text)
-        if folder.exists() and not folder.is_dir():
+        if folder.exists() and not (folder.is_file() or folder.is_dir()):
+            raise DataError(f"{folder}: is neither a file nor a folder; name one for the results")
+        if folder.is_file():
             raise DataError(f"{folder}: is a file; name a folder for the results")
         if not folder.exists() and folder.suffix.lower() in AUDIO_SUFFIXES and not _ends_in_slash(text):
             raise DataError(f"{text}: is the name of a file; several results need a folder")

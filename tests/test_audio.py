@@ -252,8 +252,33 @@ def test_a_million_channels_are_refused(tmp_path):
     message(read_in_blocks, tmp_path / "many.au")
 
 
+def test_a_recording_that_was_broken_off_is_not_called_empty(tmp_path):
+    path = tmp_path / "dead-battery.wav"
+    audio.write_audio(path, noise(1000), 16000)
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = bytes(4)
+    path.write_bytes(content)
+    text = message(read_in_blocks, path)
+    assert "the header says 0 samples, but 2000 bytes follow: the recording was broken off" in text
+
+
+def test_what_macos_lays_beside_a_recording_is_not_looked_into(tmp_path):
+    path = tmp_path / "speech.mp3"
+    audio.write_audio(path, noise(16000), 16000)
+    expected, _ = audio.read_audio(path)
+    (tmp_path / "._speech.mp3").write_bytes(b"x")
+    for _ in range(3):
+        found, rate = audio.read_audio(path)
+        np.testing.assert_array_equal(found, expected)
+    assert rate == 16000
+    assert audio.find_audio(tmp_path) == [path]
+    message(read_in_blocks, tmp_path / "._speech.mp3")
+
+
 def test_missing_files_folders_and_odd_names(tmp_path):
     assert "no such file" in message(audio.audio_info, tmp_path / "none.wav")
+    assert "is an address, not a file" in message(audio.audio_info, Path("https://example.org/a.wav"))
+    assert "Leave the quotes out" in message(audio.audio_info, tmp_path / "*.wav")
     assert "is a folder" in message(audio.audio_info, tmp_path)
     os.mkfifo(tmp_path / "fifo.wav")
     assert "regular file" in message(audio.audio_info, tmp_path / "fifo.wav")

@@ -283,6 +283,7 @@ def test_the_examples_say_in_one_line_what_they_cannot_do(tmp_path: Path) -> Non
     assert says("a.wav", "b.wav") == expected
     assert says().startswith("usage: python denoise_onnx.py NOISY.wav CLEAN.wav, beside model.onnx")
     assert says("none.wav", "b.wav") == "none.wav: no such file\n"
+    assert says("a.wav", "a.wav") == "a.wav: exists already; choose another name\n"
     (tmp_path / "a.wav").write_text("no audio")
     assert says("a.wav", "b.wav") == "Error opening 'a.wav': Format not recognised.\n"
     # The others do it in the same lines.

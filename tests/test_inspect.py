@@ -356,7 +356,7 @@ def test_what_is_no_whole_dataset_is_one_line(
 
 def test_an_unfinished_dataset_and_a_missing_one_are_one_line(tmp_path: Path, capsys) -> None:
     (tmp_path / "begun" / ".building").mkdir(parents=True)
-    for name, words in (("begun", "is not finished"), ("nowhere", "is no dataset")):
+    for name, words in (("begun", "is not finished"), ("nowhere", "no such folder")):
         assert main(["inspect", str(tmp_path / name)]) == 1
         assert words in capsys.readouterr().err
 

@@ -165,7 +165,27 @@ def test_what_is_clipped_is_said_with_the_gain_that_avoids_it(
     assert "--gain-db -3.6 " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("bad", ["nan", "61", "-61"])
+def test_integers_in_a_file_of_floats_are_made_room_for(
+    predict: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sf.write("in.wav", 30_000 * noise(16000), 16000, "FLOAT")
+    assert predict("in.wav", "-o", "out.flac") == 0
+    options = re.findall(r"--gain-db -?\d+\.\d --overwrite", capsys.readouterr().err)[0].split()
+    assert float(options[1]) < -60
+    assert predict("in.wav", "-o", "out.flac", *options) == 0
+    assert "clipped" not in capsys.readouterr().err
+
+
+def test_a_name_that_begins_with_a_dash_is_told_from_an_option(
+    predict: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sf.write("-dash.wav", noise(16000), 16000)
+    assert predict("-dash.wav", "-o", "out.wav") == 2
+    assert "-dash.wav: begins with a dash; write ./-dash.wav" in capsys.readouterr().err
+    assert predict("./-dash.wav", "-o", "out.wav") == 0
+
+
+@pytest.mark.parametrize("bad", ["nan", "61", "-121"])
 def test_a_gain_beyond_reason_is_refused(predict: Callable[..., int], tmp_path: Path, bad: str) -> None:
     sf.write("in.wav", noise(400), 16000)
     assert predict("in.wav", "-o", "out.wav", "--gain-db", bad) in (1, 2)

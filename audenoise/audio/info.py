@@ -1,6 +1,7 @@
 """Find audio files, open them safely and say what they hold."""
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -101,7 +102,7 @@ class _SequentialFile(sf.SoundFile):
 
     def __init__(self, file: Any) -> None:
         with decoder_kept_quiet() if os.fsencode(file).lower().endswith(b".mp3") else nullcontext():
-            super().__init__(file)
+            super().__init__(_without_resource_fork(file))
 
     def seekable(self) -> bool:
         return False
@@ -109,6 +110,17 @@ class _SequentialFile(sf.SoundFile):
     def read(self, *args: Any, **keywords: Any) -> Any:
         with decoder_kept_quiet() if self.format == "MP3" else nullcontext():
             return super().read(*args, **keywords)
+
+
+def _without_resource_fork(file: Any) -> Any:
+    """The file as it is given; open already where libsndfile would look into its ``._name`` as well.
+
+    macOS lays such files beside recordings on memory sticks, and libsndfile finds no MP3 beside one.
+    """
+    folder, name = os.path.split(os.fsdecode(file))
+    if not os.path.exists(os.path.join(folder, f"._{name}")):
+        return file
+    return os.open(file, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # closed with it
 
 
 def can_seek(file: sf.SoundFile) -> bool:
@@ -225,7 +237,7 @@ def _check_readable(path: Path) -> None:
         with open(path, "rb"):
             pass
     except FileNotFoundError as error:
-        raise AudioFileError(f"{name}: no such file. Check the path.") from error
+        raise AudioFileError(f"{name}: {_why_missing(name)}") from error
     except PermissionError as error:
         raise AudioFileError(
             f"{name}: no permission to read it. Change its permissions or copy it."
@@ -236,6 +248,14 @@ def _check_readable(path: Path) -> None:
         ) from error
     if status.st_size == 0:
         raise AudioFileError(f"{name}: is empty (0 bytes). Record or copy it again.")
+
+
+def _why_missing(name: str) -> str:
+    if re.match(r"[a-z]+:/", name):
+        return "is an address, not a file. Download it first."
+    if any(sign in name for sign in "*?["):
+        return "no such file. Leave the quotes out, so that the shell looks for the names."
+    return "no such file. Check the path."
 
 
 def _why_not_opened(path: Path, error: Exception) -> str:
@@ -284,6 +304,11 @@ def _inspect(path: Path, file: sf.SoundFile) -> AudioInfo:
         n_samples = _count(path)
     elif n_samples > _UNKNOWN_LENGTH:
         n_samples = _count(path)
+    if n_samples == 0 and (n_bytes := probe.unannounced_bytes(path)):
+        raise AudioFileError(
+            f"{name}: the header says 0 samples, but {n_bytes} bytes follow: the recording was broken off. "
+            "Repair it with `sox --ignore-length IN.wav OUT.wav`."
+        )
     if n_samples == 0:
         raise AudioFileError(f"{name}: holds no samples (zero length). Record or export it again.")
     return AudioInfo(

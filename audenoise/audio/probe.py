@@ -42,6 +42,16 @@ def announced_bytes(parse_log: str) -> tuple[int, int] | None:
     return None
 
 
+def unannounced_bytes(path: Path) -> int:
+    """How many bytes follow in a WAV file whose header, never finished, says that there is no audio."""
+    with open(path, "rb") as file:
+        head, size = file.read(4096), file.seek(0, os.SEEK_END)
+    start = head.find(b"data")
+    if head[:4] != b"RIFF" or start < 0 or int.from_bytes(head[4:8], "little") > start:
+        return 0
+    return max(0, size - start - 8)
+
+
 def ogg_is_cut(path: Path) -> bool:
     """Tell whether an Ogg file ends inside a page.
 

@@ -99,6 +99,8 @@ class _File(_Entry):
 
 def _no_dataset(folder: Path) -> str:
     """What to do with a folder that isn't a built dataset."""
+    if not folder.exists():
+        return f"{folder}: no such folder; check the path"
     if not any((folder / name).is_file() for name in (SAVED_SPEC, SAVED_METADATA)):
         return f"{folder}: is no dataset ({INFO_FILE} is missing); make one with build-dataset"
     parent = folder.absolute().parent

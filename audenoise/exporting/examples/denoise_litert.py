@@ -13,6 +13,8 @@ if len(sys.argv) != 3:
 source, target = sys.argv[1:]
 if not Path(source).is_file():
     sys.exit(f"{source}: no such file")
+if Path(target).exists():
+    sys.exit(f"{target}: exists already; choose another name")
 here = Path(__file__).parent
 settings = json.loads((here / "settings.json").read_text(encoding="utf-8"))
 try:
@@ -33,3 +35,4 @@ for channel, samples in enumerate(padded):
         states = process(audio=samples[None, start : start + block], **states)
         clean[channel, start : start + block] = states.pop("denoised")[0]
 soundfile.write(target, clean[:, delay : delay + len(audio)].T, rate)
+print(f"wrote {target}")

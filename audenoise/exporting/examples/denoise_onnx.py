@@ -13,6 +13,8 @@ if len(sys.argv) != 3:
 source, target = sys.argv[1:]
 if not Path(source).is_file():
     sys.exit(f"{source}: no such file")
+if Path(target).exists():
+    sys.exit(f"{target}: exists already; choose another name")
 here = Path(__file__).parent
 settings = json.loads((here / "settings.json").read_text(encoding="utf-8"))
 try:
@@ -35,3 +37,4 @@ for start in range(0, padded.shape[1], block):
     parts.append(denoised)
 clean = np.concatenate(parts, axis=1)[:, delay : delay + len(audio)].T
 soundfile.write(target, clean, rate)
+print(f"wrote {target}")

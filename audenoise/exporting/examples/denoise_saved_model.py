@@ -12,6 +12,8 @@ if len(sys.argv) != 3:
 source, target = sys.argv[1:]
 if not Path(source).is_file():
     sys.exit(f"{source}: no such file")
+if Path(target).exists():
+    sys.exit(f"{target}: exists already; choose another name")
 here = Path(__file__).parent
 settings = json.loads((here / "settings.json").read_text(encoding="utf-8"))
 try:
@@ -25,3 +27,4 @@ if rate != (wanted := settings["sample_rate"]):
 model = tf.saved_model.load(str(here / "saved_model"))
 clean = model.signatures["denoise"](audio=tf.constant(audio.T))["denoised"]
 soundfile.write(target, clean.numpy().T, rate)
+print(f"wrote {target}")
