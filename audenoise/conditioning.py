@@ -12,12 +12,12 @@ import numpy as np
 
 from audenoise.array_types import AudioVector
 from audenoise.errors import SignalError
+from audenoise.specs.enhancer import MAX_HOP_S
 from audenoise.spectral import make_window, mel_filterbank
 
 COLUMNS = ("pitch_octaves", "voicing", "onset", "loudness")
 CONTEXT_S = 0.12
 """A frame depends on no sample further from its centre than this."""
-MAX_HOP_S = 0.05
 PITCH_FLOOR_HZ = 50.0
 PITCH_CEILING_HZ = 550.0
 VOICED = 0.5

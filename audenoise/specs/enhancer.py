@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from audenoise.conditioning import MAX_HOP_S
 from audenoise.errors import SpecError
 from audenoise.specs.base import Pair, Probability, Range, Size, Strict, ordered
 from audenoise.specs.degradation import DegradationSpec
@@ -17,6 +16,9 @@ from audenoise.specs.sections import StftSpec
 
 ENHANCER_RECIPES = RECIPES / "enhancers"
 Weight = Annotated[float, Field(ge=0, le=1e4)]
+
+MAX_HOP_S = 0.05
+"""Between frames of an enhancer, whose pitch is looked for in each (`audenoise.conditioning`)."""
 
 
 class MelSpec(Strict):
