@@ -223,10 +223,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return 2
     except click.UsageError as error:
-        words = sys.argv[1:] if arguments is None else arguments
-        dashed = [word for word in words if word.startswith("-") and os.path.exists(word)]
-        if isinstance(error, click.NoSuchOption) and dashed:
-            return _fail(f"{dashed[0]}: begins with a dash; write {os.path.join('.', dashed[0])}", code=2)
+        if isinstance(error, click.NoSuchOption):
+            for word in sys.argv[1:] if arguments is None else arguments:
+                if word.startswith("-") and os.path.exists(word):
+                    return _fail(f"{word}: begins with a dash; write {os.path.join('.', word)}", code=2)
         command = error.ctx.command_path if error.ctx else "audenoise"
         return _fail(f"{error.format_message()} See `{command} --help`.", code=2)
     except click.ClickException as error:

@@ -42,6 +42,7 @@ from audenoise.presets import for_files
 from audenoise.workers import map_in_processes
 
 GAP_S = 0.25
+N_FFT = 2048
 AS_IT_CAME, RESAMPLED, DENOISED = "as it came", "resampled", "denoiser"
 ENHANCED, BOTH = "enhancer", "denoiser, enhancer"
 Scores = dict[str, float]
@@ -49,8 +50,9 @@ Scores = dict[str, float]
 
 def known_lsd(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     """Log-spectral distance below the end of the reference's own band."""
-    hz = np.arange(1025) * rate / 2048
-    return log_spectral_distance(reference, estimate, bins=hz < speech_bandwidth_hz(reference, rate))
+    hz = np.fft.rfftfreq(N_FFT, 1 / rate)
+    known = hz < speech_bandwidth_hz(reference, rate)
+    return log_spectral_distance(reference, estimate, n_fft=N_FFT, bins=known)
 
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray, int], float]] = {

@@ -72,7 +72,7 @@ class Judge:
             to_numpy(log_mel(side.transform.stft(ops.convert_to_tensor(each)), side.band_weights))
             for each in (self.pairs.target, audio)
         ]
-        known = (side.band_ends_hz <= self.pairs.end_hz[:, None])[:, None] * np.ones_like(mels[0])
+        known = np.broadcast_to((side.band_ends_hz <= self.pairs.end_hz[:, None])[:, None], mels[0].shape)
         scores = {
             "val_spectral_distance": self._spectral_distance(audio),
             "val_mel_distance": to_db(float(np.average(np.abs(mels[0] - mels[1]), weights=known)), MEL_SCALE),
