@@ -1,11 +1,15 @@
 """Files in, enhanced files out: denoised first if wanted, one in blocks, many in several processes."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any, TypeVar
 
+from audenoise.array_types import MultichannelAudio
 from audenoise.audio import (
     AudioInfo,
     AudioReader,
@@ -32,7 +36,9 @@ from audenoise.enhancer import Enhancer
 from audenoise.errors import AudioFileError, SignalError
 from audenoise.file_plan import FilePair
 from audenoise.presets import for_files
-from audenoise.stream import work_samples
+from audenoise.stream import DenoiserStream, work_samples
+
+Item = TypeVar("Item")
 
 _SPEECH_ONLY = ("ULAW", "ALAW", "GSM610", "ADPCM", "VOX", "G72", "NMS")
 """Sample formats of telephones and of old devices, which would undo what was done."""
@@ -155,18 +161,41 @@ def enhance_file(
             overwrite=settings.overwrite,
             tags=info.tags,
         ) as writer:
+            blocks = reader.blocks(work_samples(info.sample_rate, info.channels))
+            if first is not None:
+                blocks = _denoised(blocks, first)
+                if tools.enhancer.threads > 1:
+                    blocks = _one_ahead(blocks)
             try:
-                for block in reader.blocks(work_samples(info.sample_rate, info.channels)):
-                    writer.write(gain * stream.process(block if first is None else first.process(block)))
-                    if on_progress is not None:
-                        on_progress(len(block) / info.sample_rate)
-                if first is not None:
-                    rest = stream.process(first.flush().reshape(-1, info.channels))
-                    writer.write(gain * rest)
+                with closing(blocks):
+                    for block in blocks:
+                        writer.write(gain * stream.process(block))
+                        if on_progress is not None:
+                            on_progress(len(block) / info.sample_rate)
                 writer.write(gain * stream.flush())
             except SignalError as error:
                 raise AudioFileError(f"{source}: {error}") from error
     return clipped_in(writer)
+
+
+def _denoised(
+    blocks: Generator[MultichannelAudio, None, None], stream: DenoiserStream
+) -> Generator[MultichannelAudio, None, None]:
+    """What a denoiser makes of blocks, with its last."""
+    for block in blocks:
+        yield stream.process(block)
+    yield stream.flush().reshape(-1, stream.channels)
+
+
+def _one_ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
+    """The same items, each made in a thread while the one before it is worked on: neither network keeps two
+    cores busy with a few seconds of audio."""
+    end: Any = object()
+    with ThreadPoolExecutor(1, "audenoise-ahead") as pool:
+        coming = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield item
 
 
 def enhance_files(

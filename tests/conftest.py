@@ -10,8 +10,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_finish() -> None:
-    """What tests train is so small that optimising its graphs takes longer than it saves: a quarter of the time
-    of a training of four steps. Processes that tests start keep to what users have."""
+    """What tests train is so small that optimising its graphs takes longer than it saves: a quarter of a
+    training of four steps. Processes that tests start keep to what users have."""
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None:
         tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

@@ -20,11 +20,12 @@ from audenoise.enhancer import HUSH_DB, Enhancer, frame_features, restrained
 from audenoise.enhancer_batch import EnhanceSettings, enhance_file, load_tools
 from audenoise.enhancing.publishing import publish_enhancer
 from audenoise.enhancing.runs import prepare_enhancer_run
-from audenoise.errors import ModelError, SignalError
+from audenoise.errors import AudioFileError, ModelError, SignalError
 from audenoise.file_plan import FilePair
 from audenoise.half_weights import round_to_half
 from audenoise.layers import SpectralTransform, ops, to_numpy
 from audenoise.presets import load_preset
+from audenoise.stream import DenoiserStream
 
 
 def trained(run: Path, spec) -> keras.Model:
@@ -187,6 +188,37 @@ def test_files_keep_their_names_channels_and_duration(published, tmp_path: Path,
     (source / "broken.wav").unlink()
     assert main(command) == 0
     assert "kept existing" in capsys.readouterr().err
+
+
+def test_what_is_denoised_ahead_is_what_is_denoised_in_turn(published, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("audenoise.enhancer_batch.work_samples", lambda *_: 3001)
+    source, settings = tmp_path / "in.wav", EnhanceSettings(model=published[0], denoiser="standard")
+    soundfile.write(source, np.stack([voice(4.0, 16000, seed=i) for i in (0, 1)], axis=1), 16000)
+    seconds: list[float] = []
+    made = {}
+    for threads in (1, 2):
+        target = tmp_path / f"{threads}.wav"
+        enhance_file(
+            load_tools(settings, threads), FilePair(source, target), settings, on_progress=seconds.append
+        )
+        made[threads] = target.read_bytes()
+    assert made[1] == made[2]
+    assert sum(seconds) == pytest.approx(2 * 4.0)
+    # What goes wrong there is said here, and nothing is left behind.
+    process, blocks = DenoiserStream.process, []
+
+    def fail(stream: DenoiserStream, block: np.ndarray) -> np.ndarray:
+        blocks.append(block)
+        if len(blocks) == 9:
+            raise SignalError("the block is odd")
+        return process(stream, block)
+
+    monkeypatch.setattr(DenoiserStream, "process", fail)
+    with pytest.raises(AudioFileError, match=r"in\.wav: the block is odd"):
+        enhance_file(load_tools(settings, 2), FilePair(source, tmp_path / "3.wav"), settings)
+    assert len(blocks) == 9
+    assert {path.name for path in tmp_path.iterdir()} == {"1.wav", "2.wav", "in.wav"}
+    assert not [each for each in threading.enumerate() if each.name.startswith("audenoise-ahead")]
 
 
 def test_peaks_that_come_back_are_told_of_and_fit_with_a_gain(tmp_path: Path, capsys) -> None:

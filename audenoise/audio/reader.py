@@ -1,7 +1,7 @@
 """Read audio, whole or in blocks."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -66,7 +66,7 @@ class AudioReader:
 
     def blocks(
         self, block_samples: int, *, start: int = 0, n_samples: int | None = None
-    ) -> Iterator[MultichannelAudio]:
+    ) -> Generator[MultichannelAudio, None, None]:
         """Yield consecutive blocks.
 
         Parameters
