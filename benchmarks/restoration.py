@@ -147,6 +147,7 @@ def measure(
     model: str | None,
     names: list[str],
     words: str,
+    words_only: bool,
     seconds: float,
 ) -> dict[str, Any]:
     """All cases of one recording: {damage: {system: scores}}."""
@@ -156,17 +157,21 @@ def measure(
         speech, rate = resample(speech, rate, 48000), 48000
     recogniser, (first, second) = recogniser_of(words), tools(denoiser, model)
     result: dict[str, Any] = {}
+    undamaged: dict[tuple[int, bytes], list[str]] = {}  # one reference for many kinds of damage
     for name, case in cases_of(speech, rate, seed=number, names=names).items():
-        answers = systems(case, first, second)
+        answers, to_rate = systems(case, first, second), case.reference_rate
         result[name] = {
-            system: scores(case.reference, audio, case.reference_rate) for system, audio in answers.items()
+            system: {} if words_only else scores(case.reference, audio, to_rate)
+            for system, audio in answers.items()
         }
         if recogniser is None:
             continue
-        wanted = recogniser(case.reference, case.reference_rate)
+        key = to_rate, case.reference.tobytes()
+        if key not in undamaged:
+            undamaged[key] = recogniser(case.reference, to_rate)
         for system, audio in answers.items():
-            result[name][system]["n_words"] = len(wanted)
-            result[name][system]["n_wrong"] = word_errors(wanted, recogniser(audio, case.reference_rate))
+            result[name][system]["n_words"] = len(undamaged[key])
+            result[name][system]["n_wrong"] = word_errors(undamaged[key], recogniser(audio, to_rate))
     return result
 
 
@@ -244,6 +249,7 @@ def main() -> int:
     parser.add_argument("--reach", type=float, default=0.0, metavar="HZ", help="least end of a speech's band")
     parser.add_argument("--damage", help=f"with semicolons (default: all): {'; '.join(DAMAGE)}")
     parser.add_argument("--words", default="auto", help="auto, none, pocketsphinx, or 'COMMAND {}'")
+    parser.add_argument("--words-only", action="store_true", help="count them and measure nothing else")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
@@ -254,6 +260,8 @@ def main() -> int:
         return 1
     try:
         recogniser = recogniser_of(arguments.words)
+        if arguments.words_only and recogniser is None:
+            raise AudenoiseError("--words-only: needs a recogniser; see --words")
         tools(arguments.denoiser, arguments.model)
         groups = []
         for folder in arguments.speech:
@@ -271,6 +279,7 @@ def main() -> int:
             model=arguments.model,
             names=names,
             words=arguments.words,
+            words_only=arguments.words_only,
             seconds=arguments.seconds,
         )
         results = list(map_in_processes(work, list(enumerate(groups)), arguments.jobs))
@@ -290,7 +299,7 @@ def main() -> int:
     if arguments.json:
         content = {
             "model": arguments.model,
-            "denoiser": arguments.denoiser or "standard",
+            "denoiser": str(for_files(arguments.denoiser)),
             "recordings": [[str(path) for path in group] for group in groups],
             "damage": found,
             "targets": [{"target": line, "met": met} for line, met in reached],

@@ -48,6 +48,32 @@ def test_restoration_judges_the_enhancer_alone_and_behind_the_denoiser(script: M
     assert script.targets({"8 → 16 kHz": {RESAMPLED: {"lsd": 3.0}}}) == []  # without an enhancer
 
 
+@pytest.mark.parametrize("script", ["restoration"], indirect=True)
+def test_words_alone_are_counted_against_those_of_the_undamaged_speech(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "voice.wav", 0.5 * voice(1.2, 16_000, seed=0), 16_000)
+
+    def loud_seconds(audio: np.ndarray, rate: int) -> list[str]:
+        heard.append((len(audio), rate))
+        return ["loud" if np.abs(part).max() > 0.2 else "soft" for part in np.array_split(audio, 4)]
+
+    heard: list[tuple[int, int]] = []
+    monkeypatch.setattr(script, "recogniser_of", lambda choice: loud_seconds)
+    monkeypatch.setattr(script, "cases_of", lambda *_, **__: {"none": case, "half": half})
+    speech, rate = soundfile.read(tmp_path / "voice.wav", dtype="float32")
+    case = script.Case(speech, rate, speech, rate)
+    half = script.Case(0.1 * speech, rate, speech, rate)
+    found = script.measure(
+        (0, [tmp_path / "voice.wav"]), denoiser="small", model=None, names=["none", "half"],
+        words="", words_only=True, seconds=1.0,
+    )  # fmt: skip
+    assert found["none"]["resampled"] == {"n_words": 4, "n_wrong": 0}
+    assert found["half"]["resampled"] == {"n_words": 4, "n_wrong": 4}
+    assert len(heard) == 5  # the reference of both once
+    assert script.table(script.summary([found], ["none", "half"])).count("| 100 | 1 |") == 2
+
+
 @pytest.mark.parametrize("script", ["long_recordings"], indirect=True)
 def test_scenes_in_a_row_cost_what_the_memory_of_them_costs(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
