@@ -25,6 +25,9 @@ from audenoise.specs.enhancer import EnhancerSpec
 
 _SILENCE = 1e-4
 _PEAK = 0.98
+_DIGITAL_SILENCE, _GAP_S = 1.5 * 2.0**-15, 0.03
+_LOOKED_AT = 4
+"""Times the length of an example: how far is looked for speech between gaps."""
 
 
 class PairBatch(NamedTuple):
@@ -110,7 +113,12 @@ class PairMaker:
             index = int(rng.choice(weights.size, p=np.where(pool.groups == group, weights, 0.0)))
             length = int(pool.lengths[index])
             if length >= n:
-                piece = self._cut(kind, pool, index, int(rng.integers(length - n + 1)), n)
+                start = int(rng.integers(length - n + 1))
+                piece = self._cut(kind, pool, index, start, n)
+                if kind == "speech" and digital_gaps(piece, self.spec.sample_rate).any():
+                    more = self._cut(kind, pool, index, start, min(_LOOKED_AT * n, length - start))
+                    piece = more[~digital_gaps(more, self.spec.sample_rate)][:n]
+                    piece = np.pad(piece, (0, n - piece.size))
             elif kind == "noise":
                 piece = loop_to_length(self._cut(kind, pool, index, 0, length), n, int(rng.integers(length)))
             else:
@@ -174,6 +182,18 @@ class PairMaker:
             np.stack([of_target[:, :2] for _, of_target in features]),
             np.array(ends, np.float32),
         )
+
+
+def digital_gaps(audio: AudioVector, sample_rate: int) -> np.ndarray:
+    """Which samples lie in stretches of digital silence, as between words that somebody has put together.
+
+    No room is as silent: who learns from such pauses makes silence of every pause.
+    """
+    changes = np.flatnonzero(np.diff(np.abs(audio) < _DIGITAL_SILENCE, prepend=False, append=False))
+    found = np.zeros(audio.size, bool)
+    for start, end in changes.reshape(-1, 2):
+        found[start:end] = end - start >= _GAP_S * sample_rate
+    return found
 
 
 def _narrowing(drawn: degradation.Draw) -> float:

@@ -19,7 +19,7 @@ from audenoise.audio import read_audio
 from audenoise.bandwidth import speech_bandwidth_hz, upper_band_db
 from audenoise.cli import main
 from audenoise.corpus import TrainingFolders
-from audenoise.enhancer_pairs import PairBatch, make_pairs, wide_pool
+from audenoise.enhancer_pairs import PairBatch, digital_gaps, make_pairs, wide_pool
 from audenoise.enhancing import training
 from audenoise.enhancing.judging import Referee
 from audenoise.enhancing.runs import averaged, load_game, prepare_enhancer_run, start_from
@@ -343,6 +343,28 @@ def test_some_inputs_are_left_as_they_are(corpus: Path, tmp_path: Path) -> None:
     too_much = tiny(pairs={"min_bandwidth_hz": 3900})
     with pytest.raises(DataError, match="no recording has speech up to 3900 Hz"):
         make_pairs(too_much, TrainingFolders((corpus / "clean/half.wav",), ()), cache=tmp_path, jobs=1)
+
+
+def test_digital_silence_between_words_is_no_pause_to_learn(tmp_path: Path) -> None:
+    speech = 0.5 * voice(3, RATE, seed=1) + hiss(3, RATE, seed=2) * np.float32(0.01)
+    gaps = [np.pad(word, (0, 400)) for word in np.array_split(speech, 30)]
+    for name, audio in (("words", np.concatenate(gaps)), ("room", speech)):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "a.wav", audio, RATE)
+    spec = tiny(pairs={"min_bandwidth_hz": 1000, "untouched": 1})
+    folders = TrainingFolders((tmp_path / "words",), (), (), (tmp_path / "room",))
+    makers = make_pairs(spec, folders, cache=tmp_path / "cache", jobs=1)
+    held = 0
+    for number in range(20):
+        target = makers.train.example(number)[1]
+        silent = digital_gaps(target, RATE)
+        assert not silent[: target.size - int(silent.sum())].any()  # at most behind the last word of all
+        held += not silent.any()
+        assert not digital_gaps(makers.validation.example(number)[1], RATE).any()
+    assert held > 15
+    # Shorter stretches are left: zeros that a waveform passes through.
+    assert not digital_gaps(np.zeros(239, np.float32), RATE).any()
+    assert digital_gaps(np.zeros(240, np.float32), RATE).all()
 
 
 @pytest.mark.parametrize(
