@@ -188,6 +188,18 @@ def digital_gaps(audio: AudioVector, sample_rate: int) -> np.ndarray:
     """Which samples lie in stretches of digital silence, as between words that somebody has put together.
 
     No room is as silent: who learns from such pauses makes silence of every pause.
+
+    Parameters
+    ----------
+    audio : AudioVector
+        Full scale 1.0.
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    ndarray
+        (samples,) bool; true in stretches of at least 30 ms within one step of 16 bits around zero.
     """
     changes = np.flatnonzero(np.diff(np.abs(audio) < _DIGITAL_SILENCE, prepend=False, append=False))
     found = np.zeros(audio.size, bool)

@@ -44,7 +44,7 @@ PARTS = ("throughput", "efficiency", "start", "memory")
 SYSTEMS = {
     "audenoise": "audenoise, `Denoiser.denoise`",
     "enhancer": "audenoise, `Enhancer.enhance`",
-    "both": "`audenoise enhance` of a file: denoiser and enhancer",
+    "both": "`audenoise enhance` of a file: denoiser (`large` unless named by --model) and enhancer",
     "rnnoise": "RNNoise, pyrnnoise with resampling to 48 kHz",
     "noisereduce": "noisereduce, defaults",
     "onnx": "the network alone, ONNX Runtime",
