@@ -7,14 +7,14 @@ same bytes whatever the number of processes.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from audenoise import degradation
 from audenoise.array_types import AudioVector
 from audenoise.audio import audio_info, find_audio
-from audenoise.bandwidth import speech_bandwidth_hz, upper_band_db
+from audenoise.bandwidth import frame_ends_hz, speech_bandwidth_hz, upper_band_db
 from audenoise.corpus import VALIDATION_SEED, TrainingFolders, _subset, hold_out, load_responses
 from audenoise.denoiser import Denoiser
 from audenoise.enhancer import frame_features
@@ -22,6 +22,7 @@ from audenoise.errors import AudenoiseError, DataError
 from audenoise.mixing import active_rms, loop_to_length, rms
 from audenoise.mixtures import AudioPool, build_pool
 from audenoise.specs.enhancer import EnhancerSpec
+from audenoise.spectral import istft, stft
 
 _SILENCE = 1e-4
 _PEAK = 0.98
@@ -42,7 +43,7 @@ class PairBatch(NamedTuple):
     pitch : ndarray
         (batch, frames, 2) float32, of the target.
     end_hz : ndarray
-        (batch,) float32: above it nothing is known of the target, which is silent there.
+        (batch, frames) float32: above it nothing is known of the target, which is silent there.
     """
 
     degraded: np.ndarray
@@ -91,6 +92,7 @@ class PairMaker:
         self.speech, self.noise, self.responses = speech, noise, list(responses)
         self.spec, self.seed, self.denoiser = spec, seed, denoiser
         self.n_samples = spec.crop_samples if n_samples is None else n_samples
+        self._frames = {"hop_length": spec.stft.hop_length, "win_length": spec.stft.window_samples}
         self._opened: dict[str, np.ndarray] = {}
         self._denoiser: Denoiser | None = None
 
@@ -128,19 +130,26 @@ class PairMaker:
                 break
         return piece, index
 
-    def _end_hz(self, index: int, lowered: float) -> float:
-        """Where a recording of speech ends that was moved down by a factor, or half the sample rate if it is
-        complete."""
-        half, full = self.spec.sample_rate / 2, self.spec.pairs.full_band_hz
-        if full is None or self.speech.reach_hz is None:
-            return half
-        end_hz = lowered * float(self.speech.reach_hz[index])
-        return half if end_hz >= min(full, 0.9 * half) else end_hz
+    def _ends_hz(self, piece: AudioVector, index: int) -> np.ndarray:
+        """Where the frames of a piece of a recording end, or their coder ended them, (frames,)."""
+        step = max(2.0**-15, float(self.speech.gains[index]))
+        ends = frame_ends_hz(piece, self.spec.sample_rate, step=step, **self._frames)
+        return ends if self.speech.reach_hz is None else np.minimum(ends, self.speech.reach_hz[index])
 
-    def example(self, number: int) -> tuple[AudioVector, AudioVector, float]:
-        """Degraded audio and its target, (n_samples,) float32 each, and where the target ends in Hz."""
+    def _known_hz(self, ends: np.ndarray, lowered: float) -> np.ndarray:
+        """What is known of such a piece after it was moved down by a factor; half the sample rate, where it
+        is complete."""
+        half, full = self.spec.sample_rate / 2, self.spec.pairs.full_band_hz
+        if full is None:
+            return np.full(ends.shape, half)
+        return np.where(lowered * ends >= min(full, 0.9 * half), half, lowered * ends)
+
+    def example(self, number: int) -> tuple[AudioVector, AudioVector, np.ndarray]:
+        """Degraded audio and its target, (n_samples,) float32 each, and where the frames of the target end,
+        (frames,) in Hz."""
         rng, spec, rate = np.random.default_rng((self.seed, number)), self.spec, self.spec.sample_rate
         target, index = self._piece(rng, "speech", self.speech)
+        ends = self._ends_hz(target, index)
         level = active_rms(target, rate)
         if level > 0:
             target = target * np.float32(10 ** (rng.uniform(*spec.pairs.level_dbfs) / 20) / level)
@@ -149,10 +158,10 @@ class PairMaker:
             degraded, target, lowered = self._degraded(rng, target)
         if self.denoiser is not None and rng.random() < spec.pairs.denoise:
             degraded = self._denoised(degraded)
-        end_hz = self._end_hz(index, lowered)
         loudest = max(float(np.abs(part).max()) for part in (degraded, target))
         gain = np.float32(min(1.0, _PEAK / (loudest + 1e-9)))
-        return degraded * gain, _ended(target * gain, rate, end_hz), end_hz
+        known_hz = self._known_hz(ends, lowered)
+        return degraded * gain, _ended(target * gain, spec, known_hz), known_hz
 
     def _degraded(
         self, rng: np.random.Generator, target: AudioVector
@@ -173,8 +182,8 @@ class PairMaker:
         """Pairs number·size … number·size + size - 1, with their conditioning."""
         *pairs, ends = zip(*(self.example(number * size + i) for i in range(size)), strict=True)
         pairs = list(zip(*pairs, strict=True))
-        sizes = {"hop_length": self.spec.stft.hop_length, "win_length": self.spec.stft.window_samples}
-        features = [[frame_features(part, self.spec.sample_rate, **sizes) for part in pair] for pair in pairs]
+        rate = self.spec.sample_rate
+        features = [[frame_features(part, rate, **self._frames) for part in pair] for pair in pairs]
         return PairBatch(
             np.stack([degraded for degraded, _ in pairs]),
             np.stack([target for _, target in pairs]),
@@ -219,13 +228,14 @@ def _narrowing(drawn: degradation.Draw) -> float:
     return factor
 
 
-def _ended(audio: AudioVector, sample_rate: int, end_hz: float) -> AudioVector:
-    """Without what lies above `end_hz`: what a coder left there is no example either."""
-    if end_hz >= sample_rate / 2:
+def _ended(audio: AudioVector, spec: EnhancerSpec, ends_hz: np.ndarray) -> AudioVector:
+    """Without what lies above the ends of its frames: what a coder left there is no example either."""
+    if ends_hz.min() >= spec.sample_rate / 2:
         return audio
-    spectrum = np.fft.rfft(audio)
-    spectrum[np.fft.rfftfreq(audio.size, 1 / sample_rate) > end_hz] = 0
-    return np.fft.irfft(spectrum, audio.size).astype(np.float32)
+    sizes: Any = {**spec.stft.model_dump(), "win_length": spec.stft.window_samples}
+    spectrum = stft(audio, **sizes)
+    spectrum[np.fft.rfftfreq(spec.stft.n_fft, 1 / spec.sample_rate)[:, None] > ends_hz] = 0
+    return istft(spectrum, n_samples=audio.size, **sizes)
 
 
 @dataclass(frozen=True)

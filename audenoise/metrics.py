@@ -119,8 +119,8 @@ def log_spectral_distance(
     reference, estimate : AudioVector, shape (samples,)
     n_fft, hop_length : int
         Length and step of the Hann window, in samples. The last incomplete frame is left out.
-    bins : array of bool, shape (n_fft // 2 + 1,), optional
-        Which to compare; all without it.
+    bins : array of bool, shape (n_fft // 2 + 1,) or (frames, n_fft // 2 + 1), optional
+        Which to compare, in all frames or in each; all without it. Frames without any are left out.
 
     Returns
     -------
@@ -146,17 +146,20 @@ def log_spectral_distance(
     window = np.hanning(n_fft + 1)[:-1]
     starts = range(0, reference.size - n_fft + 1, hop_length)
 
-    def log_power(audio: np.ndarray, start: int) -> np.ndarray:
+    chosen = np.ones(n_fft // 2 + 1, bool) if bins is None else bins
+    chosen = np.broadcast_to(chosen, (len(starts), n_fft // 2 + 1))
+
+    def log_power(audio: np.ndarray, start: int, wanted: np.ndarray) -> np.ndarray:
         spectrum = np.fft.rfft(audio[start : start + n_fft] * window)
-        power = np.abs(spectrum if bins is None else spectrum[bins]) ** 2
-        return np.log10(np.maximum(power, 1e-8))
+        return np.log10(np.maximum(np.abs(spectrum[wanted]) ** 2, 1e-8))
 
     # Frame by frame: the spectrograms of a long recording at once would take many times its own memory.
     distances = [
-        math.sqrt(np.mean((log_power(reference, start) - log_power(estimate, start)) ** 2))
-        for start in starts
+        math.sqrt(np.mean((log_power(reference, start, wanted) - log_power(estimate, start, wanted)) ** 2))
+        for start, wanted in zip(starts, chosen, strict=True)
+        if wanted.any()
     ]
-    return float(np.mean(distances))
+    return float(np.mean(distances)) if distances else float("nan")
 
 
 def stoi(reference: AudioVector, estimate: AudioVector, sample_rate: int) -> float:

@@ -5,13 +5,14 @@
 
 CLEAN holds undamaged speech at 16 kHz or more, with several --speech searched one after another; what needs a
 higher rate than a recording has is left out for it. A coder may have ended a recording's band lower than its
-rate says: one LSD takes the whole spectrum, with such an end as if it were how speech ends, the other what
-lies below; --reach leaves out recordings that end too low. Short recordings of one folder are joined up to
---seconds. Rows of each table: the recording as it came (stretched to the reference's rate by straight lines
-between samples), resampled properly, through the denoiser, and, with --model, through the enhancer with and
-without the denoiser before it. Words are those that a recogniser hears in the undamaged speech, and the
-errors against them; pocketsphinx (in audenoise[benchmarks]) is one with an English model, or name a command
-by --words 'COMMAND {}'. Prints Markdown. Needs audenoise[metrics].
+rate says, in every frame elsewhere: one LSD takes the whole spectrum, with such ends as if they were how
+speech ends, the other what lies below; --reach leaves out recordings that end too low in more than a tenth of
+their windows. Short recordings of one folder are joined up to --seconds. Rows of each table: the recording as
+it came (stretched to the reference's rate by straight lines between samples), resampled properly, through the
+denoiser, and, with --model, through the enhancer with and without the denoiser before it. Words are those
+that a recogniser hears in the undamaged speech, and the errors against them; pocketsphinx (in
+audenoise[benchmarks]) is one with an English model, or name a command by --words 'COMMAND {}'. Prints
+Markdown. Needs audenoise[metrics].
 """
 
 import argparse
@@ -32,7 +33,7 @@ from damage import DAMAGE, Case, cases_of
 from words import recogniser_of, word_errors
 
 from audenoise.audio import audio_info, find_audio, read_audio, resample
-from audenoise.bandwidth import speech_bandwidth_hz
+from audenoise.bandwidth import frame_ends_hz, speech_bandwidth_hz
 from audenoise.denoiser import Denoiser
 from audenoise.enhancement_metrics import mel_distance, pitch_error
 from audenoise.enhancer import Enhancer
@@ -42,17 +43,25 @@ from audenoise.presets import for_files
 from audenoise.workers import map_in_processes
 
 GAP_S = 0.25
-N_FFT = 2048
+N_FFT, HOP = 2048, 512
 AS_IT_CAME, RESAMPLED, DENOISED = "as it came", "resampled", "denoiser"
 ENHANCED, BOTH = "enhancer", "denoiser, enhancer"
 Scores = dict[str, float]
 
 
+def ends_hz(audio: np.ndarray, rate: int) -> np.ndarray:
+    """Where the band of a recording ends, or what its coder left of it, in each window of the LSD."""
+    ends = frame_ends_hz(audio, rate, hop_length=HOP, win_length=N_FFT)
+    before = N_FFT // HOP - 1  # frames that begin before the recording does
+    return np.minimum(
+        ends[before : before + (audio.size - N_FFT) // HOP + 1], speech_bandwidth_hz(audio, rate)
+    )
+
+
 def known_lsd(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     """Log-spectral distance below the end of the reference's own band."""
-    hz = np.fft.rfftfreq(N_FFT, 1 / rate)
-    known = hz < speech_bandwidth_hz(reference, rate)
-    return log_spectral_distance(reference, estimate, n_fft=N_FFT, bins=known)
+    known = np.fft.rfftfreq(N_FFT, 1 / rate) < ends_hz(reference, rate)[:, None]
+    return log_spectral_distance(reference, estimate, n_fft=N_FFT, hop_length=HOP, bins=known)
 
 
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray, int], float]] = {
@@ -112,6 +121,11 @@ def scores(reference: np.ndarray, estimate: np.ndarray, rate: int) -> Scores:
     return found | {name: value for name, value in pitches.items() if np.isfinite(value)}
 
 
+def reaches(audio: np.ndarray, rate: int, reach_hz: float) -> bool:
+    """Whether nine tenths of its windows have their band up to there."""
+    return audio.size >= N_FFT and bool(np.quantile(ends_hz(audio, rate), 0.1) >= reach_hz)
+
+
 def joined(folder: Path, seconds: float, reach_hz: float = 0.0) -> list[list[Path]]:
     """Recordings that reach so high, the short ones of a folder together until they last long enough."""
     groups: list[list[Path]] = []
@@ -119,7 +133,7 @@ def joined(folder: Path, seconds: float, reach_hz: float = 0.0) -> list[list[Pat
     lasted, last = 0.0, None
     for path in find_audio(folder):
         info = audio_info(path)
-        if reach_hz and speech_bandwidth_hz(read_audio(path)[0].mean(axis=1), info.sample_rate) < reach_hz:
+        if reach_hz and not reaches(read_audio(path)[0].mean(axis=1), info.sample_rate, reach_hz):
             continue
         if last != (path.parent, info.sample_rate):
             waiting, lasted = [], 0.0

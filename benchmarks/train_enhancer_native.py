@@ -52,7 +52,7 @@ def check(options: argparse.Namespace) -> None:
         frames = side.transform.frames(spec.crop_samples)
         pitch = np.stack([rng.uniform(0, 4, (size, frames)), rng.integers(0, 2, (size, frames))], -1)
         target = 0.6 * degraded + 0.02 * rng.normal(size=degraded.shape)
-        ends = np.resize([0.7, 1.0], size) * spec.sample_rate / 2
+        ends = np.resize([0.7, 1.0, 0.5], (size, frames)) * spec.sample_rate / 2
         parts = degraded, target, rng.normal(size=(size, frames, 4)), pitch, ends
         return [part.astype(np.float32) for part in parts]
 

@@ -57,12 +57,13 @@ def pair_batch(number: int, spec: EnhancerSpec, *, size: int = 2, n_samples: int
         clean = source[start : start + n_samples] + 0.02 * rng.standard_normal(n_samples).astype(np.float32)
         target.append(clean)
         degraded.append(np.convolve(clean, np.full(4, 0.25, np.float32), "same"))
+    conditioning = np.stack([frame_features(audio, RATE, **sizes) for audio in degraded])
     return PairBatch(
         np.stack(degraded),
         np.stack(target),
-        np.stack([frame_features(audio, RATE, **sizes) for audio in degraded]),
+        conditioning,
         np.stack([frame_features(audio, RATE, **sizes)[:, :2] for audio in target]),
-        np.full(size, RATE / 2, np.float32),
+        np.full(conditioning.shape[:2], RATE / 2, np.float32),
     )
 
 

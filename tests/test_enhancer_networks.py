@@ -185,7 +185,8 @@ def test_each_auxiliary_task_can_be_switched_off_alone(switch: str, other: str) 
 
 def test_nothing_is_taught_above_the_end_of_a_target() -> None:
     side, pairs = Game(tiny()).generator_side, pair_batch(0, tiny())
-    inputs = {**pairs.inputs(), "end_hz": np.array([2000, 4000], np.float32)}
+    ends = np.broadcast_to(np.array([[2000], [4000]], np.float32), pairs.end_hz.shape)
+    inputs = {**pairs.inputs(), "end_hz": ends}
     outputs = side(inputs)
     powers = np.abs(np.fft.rfft(to_numpy(outputs["audio"]) * np.hanning(800))) ** 2
     above, below = powers[:, 230:].mean(1), powers[:, :180].mean(1)
@@ -285,7 +286,7 @@ def test_validation_looks_below_the_end_of_a_target_alone() -> None:
     target, hissing = (np.fft.irfft(part).astype(np.float32) for part in (target, hissing))
     found = {}
     for end_hz in (2000, 4000):
-        ends = np.full(2, end_hz, np.float32)
+        ends = np.full_like(pairs.end_hz, end_hz)
         held_out = pairs._replace(target=target, degraded=hissing, end_hz=ends)
         found[end_hz] = Judge(tiny(training={"scored_pairs": 0}), held_out).spectral_baseline
     assert found[2000] < 0.1

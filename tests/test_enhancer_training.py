@@ -16,7 +16,7 @@ from enhancer_specs import RATE, TINY, pair_batch, pair_batches, tiny
 from recordings import hiss, voice
 
 from audenoise.audio import read_audio
-from audenoise.bandwidth import speech_bandwidth_hz, upper_band_db
+from audenoise.bandwidth import frame_ends_hz, speech_bandwidth_hz, upper_band_db
 from audenoise.cli import main
 from audenoise.corpus import TrainingFolders
 from audenoise.enhancer_pairs import PairBatch, digital_gaps, make_pairs, wide_pool
@@ -30,6 +30,7 @@ from audenoise.layers import to_numpy
 from audenoise.mixtures import MixtureStream
 from audenoise.run_folders import RunState
 from audenoise.specs.enhancer import dump_enhancer_spec, parse_enhancer_spec
+from audenoise.spectral import stft
 from audenoise.training_log import StepReport
 
 
@@ -328,8 +329,8 @@ def test_only_full_bands_are_targets_and_pairs_depend_on_their_number_alone(
     for one, same in zip(batch, other, strict=True):
         np.testing.assert_array_equal(one, same)
     frames = -(-(800 + 128 - 32) // 32)
-    assert [part.shape for part in batch] == [(2, 800), (2, 800), (2, frames, 4), (2, frames, 2), (2,)]
-    assert batch.end_hz.tolist() == [RATE / 2] * 2
+    assert [part.shape for part in batch] == [(2, 800)] * 2 + [(2, frames, 4), (2, frames, 2), (2, frames)]
+    assert (batch.end_hz == RATE / 2).all()
     # The upper half of the band is gone from the input, at 4 kHz, and there in the target.
     upper = [np.abs(np.fft.rfft(part[0] * np.hanning(800)))[230:].mean() for part in batch[:2]]
     assert upper[0] < 0.05 * upper[1]
@@ -367,6 +368,49 @@ def test_digital_silence_between_words_is_no_pause_to_learn(tmp_path: Path) -> N
     assert digital_gaps(np.zeros(240, np.float32), RATE).all()
 
 
+def test_a_coder_that_ends_each_frame_elsewhere_is_seen() -> None:
+    """A quarter of the time everything is there, else what lies below 5.5 kHz."""
+    rng, rate, sizes = np.random.default_rng(0), 16000, {"hop_length": 64, "win_length": 256}
+    noise = 0.05 * rng.standard_normal(2 * rate)
+    spectrum = np.fft.rfft(noise)
+    spectrum[np.fft.rfftfreq(noise.size, 1 / rate) > 5500] = 0
+    complete = np.tile(np.repeat([True, False, False, False], rate // 10), 5)
+    ends = frame_ends_hz(np.where(complete, noise, np.fft.irfft(spectrum)), rate, **sizes)
+    middles = np.arange(ends.size) * 64 - 64
+    complete = complete[middles.clip(0, noise.size - 1)]
+    assert np.median(ends[complete]) == 8000
+    assert 5000 <= np.median(ends[~complete]) <= 5500
+    assert (frame_ends_hz(noise, rate, **sizes) == 8000).all()
+
+
+def test_what_a_coder_left_out_of_a_frame_is_not_taught(tmp_path: Path) -> None:
+    """The coder's end is in every other tenth of a second."""
+    rng, rate = np.random.default_rng(0), 16000
+    noise = 0.1 * rng.standard_normal(3 * rate)
+    spectrum = np.fft.rfft(noise)
+    spectrum[np.fft.rfftfreq(noise.size, 1 / rate) > 5500] = 0
+    complete = np.resize(np.repeat([True, False], rate // 10), noise.size)
+    for name in ("a", "b"):
+        audio = np.where(complete, noise, np.fft.irfft(spectrum)) * np.hanning(noise.size)
+        soundfile.write(tmp_path / f"{name}.wav", audio, rate)
+    spec = tiny(sample_rate=rate, pairs={"min_bandwidth_hz": 5000, "untouched": 1, "full_band_hz": 7500})
+    folders = TrainingFolders((tmp_path / "a.wav",), (), (), (tmp_path / "b.wav",))
+    maker = make_pairs(spec, folders, cache=tmp_path / "cache", jobs=1).train
+    counts = set()
+    for number in range(8):
+        _, target, known_hz = maker.example(number)
+        assert known_hz.shape == maker.batch(number, 1).end_hz.shape[1:]
+        sizes: Any = {**spec.stft.model_dump(), "win_length": spec.stft.window_samples}
+        power = np.abs(stft(target, **sizes)) ** 2
+        upper = power[np.fft.rfftfreq(spec.stft.n_fft, 1 / rate) > 6500].mean(axis=0)
+        ended = known_hz < 8000
+        # Next to a frame that is complete, half of the samples are the other's.
+        inner = ended & np.roll(ended, 3) & np.roll(ended, -3)
+        assert not inner.any() or upper[inner].max() < 1e-3 * power.mean()
+        counts |= {bool(each) for each in ended}
+    assert counts == {True, False}
+
+
 @pytest.mark.parametrize(
     ("pairs", "effects", "end_hz", "of_complete_hz"),
     [
@@ -396,11 +440,14 @@ def test_a_target_ends_where_its_recording_does(
     for number in range(4):
         degraded, target, found = makers.train.example(number)
         assert found == pytest.approx(end_hz)
-        spectra = [np.abs(np.fft.rfft(part)) for part in (degraded, target)]
-        above = np.fft.rfftfreq(target.size, 1 / RATE) > end_hz
-        assert not above.any() or spectra[1][above].max() < 1e-5 * spectra[1].max()
+        spectra = [np.abs(np.fft.rfft(part * np.hanning(part.size))) for part in (degraded, target)]
+        apart = 3 * RATE / spec.stft.n_fft  # what a window lets in from the other side
+        above, below = (
+            side * np.fft.rfftfreq(target.size, 1 / RATE) > side * end_hz + apart for side in (1, -1)
+        )
+        assert not above.any() or spectra[1][above].max() < 3e-3 * spectra[1].max()
         if not effects:
-            np.testing.assert_allclose(spectra[0][~above], spectra[1][~above], atol=1e-4)
+            np.testing.assert_allclose(spectra[0][below], spectra[1][below], atol=1e-3 * spectra[1].max())
         assert makers.validation.example(number)[2] == pytest.approx(of_complete_hz)
 
 

@@ -56,12 +56,22 @@ class Judge:
 
     def _spectral_distance(self, audio: np.ndarray) -> float:
         distances, hz = [], np.fft.rfftfreq(_N_FFT, 1 / self.spec.sample_rate)
+        sizes = {"n_fft": _N_FFT, "hop_length": _N_FFT // 4}
         for reference, estimate, end_hz in zip(self.pairs.target, audio, self.pairs.end_hz, strict=True):
+            known = hz <= self._ends_of_windows(end_hz, reference.size)[:, None]
             try:
-                distances.append(log_spectral_distance(reference, estimate, n_fft=_N_FFT, bins=hz <= end_hz))
+                distances.append(log_spectral_distance(reference, estimate, bins=known, **sizes))
             except SignalError:  # nothing but silence, or shorter than its window
                 continue
         return float(np.mean(distances)) if distances else float("nan")
+
+    def _ends_of_windows(self, end_hz: np.ndarray, n_samples: int) -> np.ndarray:
+        """The least end of the frames that have samples in each window of the distance, (windows,)."""
+        hop, length = self.spec.stft.hop_length, self.spec.stft.window_samples
+        starts = np.arange(end_hz.size) * hop - (length - hop)
+        windows = np.arange(0, n_samples - _N_FFT + 1, _N_FFT // 4)[:, None]
+        meets = (starts < windows + _N_FFT) & (starts + length > windows)
+        return np.where(meets, end_hz, np.inf).min(axis=1)
 
     def score(self, game: Game) -> dict[str, float]:
         """Spectral distance in log10 of power, mel distance in dB, both up to the end of each target, and the
@@ -72,7 +82,7 @@ class Judge:
             to_numpy(log_mel(side.transform.stft(ops.convert_to_tensor(each)), side.band_weights))
             for each in (self.pairs.target, audio)
         ]
-        known = np.broadcast_to((side.band_ends_hz <= self.pairs.end_hz[:, None])[:, None], mels[0].shape)
+        known = side.band_ends_hz <= self.pairs.end_hz[:, :, None]
         scores = {
             "val_spectral_distance": self._spectral_distance(audio),
             "val_mel_distance": to_db(float(np.average(np.abs(mels[0] - mels[1]), weights=known)), MEL_SCALE),

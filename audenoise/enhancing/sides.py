@@ -74,7 +74,8 @@ class _Side(keras.Model):
     def call(self, inputs, training=None):
         """Degraded audio and conditioning → the generator's outputs, and ``audio`` (batch, samples).
 
-        With ``end_hz`` (batch,) nothing is left above it: what isn't known of a target is judged by no one.
+        With ``end_hz`` (batch, frames) nothing is left above it: what isn't known of a target is judged by
+        no one.
         """
         audio = inputs["degraded"]
         shown = {"spectrum": self.transform.stft(audio)}
@@ -82,8 +83,8 @@ class _Side(keras.Model):
             shown["conditioning"] = inputs["conditioning"]
         outputs = dict(self.generator(shown, training=training))
         if "end_hz" in inputs:
-            known = ops.cast(self.bins_hz <= inputs["end_hz"][:, None], audio.dtype)
-            outputs["spectrum"] = outputs["spectrum"] * known[:, None, :, None]
+            known = ops.cast(self.bins_hz <= inputs["end_hz"][:, :, None], audio.dtype)
+            outputs["spectrum"] = outputs["spectrum"] * known[..., None]
         outputs["audio"] = self.transform.istft(outputs["spectrum"], audio.shape[1])
         return outputs
 
@@ -158,7 +159,7 @@ class GeneratorSide(_Side):
         gain = loudness_gain(target)
         reference = transform.stft(target)
         wanted = log_mel(reference, self.band_weights)
-        known = ops.cast(self.band_ends_hz <= x["end_hz"][:, None], wanted.dtype)[:, None]
+        known = ops.cast(self.band_ends_hz <= x["end_hz"][:, :, None], wanted.dtype)
         found: dict[str, Any] = {}
         if weights["mel"]:
             found["mel"] = losses.mel_distance(wanted * known, outputs["mel"][:, :, 0] * known)

@@ -164,9 +164,9 @@ class Loss:
     def __call__(self, degraded, target, conditioning, pitch, end_hz):
         transform, weights, log_mel = self.transform, self.weights, self.generator.log_mel
         outputs = self.generator(transform.stft(degraded), conditioning)
-        known = (self.bins_hz <= end_hz[:, None]).float()[:, None]
+        known = (self.bins_hz <= end_hz[:, :, None]).float()
         outputs |= {part: outputs[part] * known for part in ("real", "imag")}
-        known_bands = (self.band_ends_hz <= end_hz[:, None]).float()[:, None]
+        known_bands = (self.band_ends_hz <= end_hz[:, :, None]).float()
         audio = transform.istft(outputs["real"], outputs["imag"], target.shape[1])
         gain = loudness_gain(target)
         scale = gain[:, :, None]
