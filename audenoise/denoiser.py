@@ -146,8 +146,9 @@ class Denoiser(AppliedModel):
             Seconds of audio to gather for each run of the network: longer is faster and later. 0 runs it as
             soon as a frame is complete, for the lowest latency; None takes what is fastest for a whole file,
             some seconds. With a model that doesn't look ahead the samples are the same, only the time when
-            they come out isn't. One that does sees a little more or less of what comes next, by the block:
-            results differ by some -50 dB.
+            they come out isn't. One that does is run again with each block on all that it is shown of what
+            comes, two seconds with `large`, so short blocks cost many times as much, and what it makes of a
+            signal depends a little on the blocks.
         peak : float, optional
             Largest magnitude that will come, if that is known to be beyond full scale: all is scaled to full
             scale on the way to the network, and back.

@@ -40,6 +40,7 @@ def new_model_folder(target: Path, *, n_bytes: int) -> Iterator[Path]:
     ModelError
         If the disk is full, or something can't be written.
     """
+    target = Path(os.path.abspath(target))  # "." has no name to put another beside
     partial = target.with_name(f".{target.name}.partial{os.getpid()}")
     try:
         partial.mkdir(parents=True)

@@ -22,7 +22,7 @@ from audenoise.audio import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, Stre
 from audenoise.errors import SignalError
 from audenoise.network import Network, Values
 from audenoise.phase import PhaseStream
-from audenoise.presets import StftSettings
+from audenoise.presets import Preset, StftSettings
 from audenoise.spectral import StreamingIstft, StreamingStft, make_window
 
 BLOCK_SECONDS = 3.0  # of audio per run of the network where latency doesn't matter; more leaves the cache
@@ -48,6 +48,18 @@ def work_samples(sample_rate: int, channels: int) -> int:
     Enough that two threads have work, and no more in memory than a few seconds of many channels.
     """
     return max(1, round(max(BLOCK_SECONDS, _WORK_SECONDS * 2 / max(2, channels)) * sample_rate))
+
+
+def file_block_frames(preset: Preset, *, has_states: bool) -> int:
+    """Frames of a run of the network where latency doesn't matter, as few as are fast."""
+    seconds = _RECURRENT_BLOCK_SECONDS if has_states else BLOCK_SECONDS
+    context = preset.context_left + preset.context_right
+    frames = max(seconds * preset.sample_rate / preset.stft.hop_length, _CONTEXTS_PER_BLOCK * context)
+    return _whole_multiples(frames, preset.context_multiple)
+
+
+def _whole_multiples(frames: float, multiple: int) -> int:
+    return math.ceil(frames / multiple) * multiple
 
 
 def headroom(peak: float) -> np.float32:
@@ -86,7 +98,7 @@ def samples_of(block: np.ndarray, scale: np.float32, n_before: int) -> np.ndarra
     SignalError
         If one is NaN or infinite.
     """
-    factor = scale * np.float32(_INTEGER_SCALES.get(block.dtype, 1.0))
+    factor = scale * np.float32(_INTEGER_SCALES.get(block.dtype.newbyteorder("="), 1.0))
     samples = np.asarray(block, np.float32)
     if factor != 1.0:
         samples = samples * factor
@@ -142,22 +154,16 @@ class DenoiserStream:
         self._smoothing = float(np.exp(-hop_length / self._rate / _TOP_BAND_SMOOTHING_S))
         self._window_sum = np.float32(make_window(scaled.window, win_length).sum())
         frames_per_s = self._rate / hop_length
-        block_seconds = _RECURRENT_BLOCK_SECONDS if network.has_states else BLOCK_SECONDS
-        context = preset.context_left + preset.context_right
-        fastest = max(block_seconds * frames_per_s, _CONTEXTS_PER_BLOCK * context)
+        fastest = file_block_frames(preset, has_states=network.has_states)
         self._for_files = block_s is None
         least = fastest if block_s is None else block_s * frames_per_s
-        self._block_frames = self._whole_multiples(max(1.0, least))
-        self._full_block = max(self._block_frames, self._whole_multiples(fastest))
+        self._block_frames = _whole_multiples(max(1.0, least), preset.context_multiple)
+        self._full_block = max(self._block_frames, fastest)
         self._announced = False
         self._second: ThreadPoolExecutor | None = None
         self._pending: deque[Future[np.ndarray]] = deque()
         self._flat = False
         self.reset()
-
-    def _whole_multiples(self, frames: float) -> int:
-        multiple = self._network.preset.context_multiple
-        return int(np.ceil(frames / multiple)) * multiple
 
     @property
     def latency_samples(self) -> int:
@@ -228,8 +234,9 @@ class DenoiserStream:
         Returns
         -------
         np.ndarray
-            float32, as many axes as `block`. All that was returned so far, in a row, is the beginning of the
-            denoised signal; it is shorter than what was received, `flush` makes up for it.
+            float32, as many axes as `block`. All that was returned so far, in a row, is the beginning of what
+            `Denoiser.denoise` makes of the signal (of one beyond full scale, with its `peak` given to the
+            stream); it is shorter than what was received, `flush` makes up for it.
 
         Raises
         ------
@@ -504,5 +511,5 @@ def check_layout(audio: np.ndarray) -> None:
         raise SignalError(
             f"audio must be a NumPy array of (samples,) or (samples, channels). Received: {received}"
         )
-    if not (np.issubdtype(audio.dtype, np.floating) or audio.dtype in _INTEGER_SCALES):
+    if not (np.issubdtype(audio.dtype, np.floating) or audio.dtype.newbyteorder("=") in _INTEGER_SCALES):
         raise SignalError(f"audio must be floating point, int16 or int32. Received: {audio.dtype}")

@@ -25,9 +25,9 @@ if __name__ == "__main__":  # before numpy: its threads would be in the way of t
 import numpy as np
 
 from audenoise.denoiser import Denoiser
-from audenoise.errors import AudenoiseError
+from audenoise.errors import AudenoiseError, ModelError
 from audenoise.live import LiveEngine
-from audenoise.live.engine import block_samples
+from audenoise.live.engine import block_samples, refuse_far_sighted
 
 PARTS = ("blocks", "live", "hour")
 
@@ -122,6 +122,15 @@ def pace(engine: LiveEngine, seconds: float) -> dict[str, float]:
         raise engine.error
     late = engine.counts.late_blocks / len(times)
     return statistics_of(times, block / rate) | {"late_share": late}
+
+
+def is_live(model: str | None) -> bool:
+    """Whether `audenoise live` takes a model."""
+    try:
+        refuse_far_sighted(Denoiser.from_preset(model, threads=1))
+    except ModelError:
+        return False
+    return True
 
 
 def live(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -238,9 +247,13 @@ def main() -> int:
             ("live", live, live_table),
             ("hour", hour, hour_table),
         ):
-            if name in parts:
-                measured[name] = measure(arguments)
-                tables.append(table(measured[name]))
+            if name not in parts:
+                continue
+            if name == "live" and not is_live(arguments.model):
+                tables.append(f"`audenoise live` takes no model that looks ahead as {arguments.model} does.")
+                continue
+            measured[name] = measure(arguments)
+            tables.append(table(measured[name]))
     except AudenoiseError as error:
         print(f"latency.py: {error}", file=sys.stderr)
         return 1

@@ -136,7 +136,7 @@ def prepare_onnx(audio: np.ndarray, _: int, model: str | None) -> Callable[[], A
     for tensor in session.get_inputs():
         if tensor.name not in feed:  # a recurrent state: zeros, batch 1
             shape = [size if isinstance(size, int) else 1 for size in tensor.shape]
-            feed[tensor.name] = np.zeros(shape, np.float32)
+            feed[tensor.name] = np.zeros(shape, np.int64 if tensor.type == "tensor(int64)" else np.float32)
     return lambda: session.run(["denoised"], feed)
 
 

@@ -195,8 +195,8 @@ def test_silence_stays_silent(tmp_path: Path) -> None:
     assert not result[:19000].any()
 
 
-@pytest.mark.parametrize(("dtype", "scale"), [(np.int16, 2**15), (np.int32, 2**31)])
-def test_integers_are_scaled(denoisers: dict[str, Denoiser], dtype: type, scale: int) -> None:
+@pytest.mark.parametrize(("dtype", "scale"), [("i2", 2**15), ("i4", 2**31), (">i2", 2**15), (">i4", 2**31)])
+def test_integers_are_scaled(denoisers: dict[str, Denoiser], dtype: str, scale: int) -> None:
     levels = (noise(5000) * scale).astype(dtype)
     result = denoisers["identity"].denoise(levels, 16000)
     assert result.dtype == np.float32

@@ -151,6 +151,21 @@ def test_onnx_blocks_may_have_any_number_of_hops(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-5 * np.abs(whole).max())
 
 
+def test_a_graph_that_looks_ahead_takes_a_file_in_the_blocks_that_predict_takes(tmp_path: Path) -> None:
+    preset = preset_of("bidirectional", tmp_path / "model")
+    folder = export_model(preset.folder, tmp_path / "out", format="onnx").folder
+    settings = json.loads((folder / "settings.json").read_text())
+    block, ahead = settings["block_samples"], settings["ahead_samples"]
+    assert ahead == preset.context_right * preset.stft.hop_length > 0
+    audio = np.random.default_rng(5).uniform(-0.5, 0.5, 3 * block + 777).astype(np.float32)
+    expected = Denoiser(preset).denoise(audio, preset.sample_rate)
+    got = run_onnx(folder / "model.onnx", settings, audio)
+    np.testing.assert_allclose(got, expected, atol=2e-5 * np.abs(expected).max())
+    # One that is shown less of what comes makes something else of it.
+    blind = run_onnx(folder / "model.onnx", {**settings, "ahead_samples": settings["hop_length"]}, audio)
+    assert np.abs(blind - expected).max() > 1e-4 * np.abs(expected).max()
+
+
 def test_onnx_metadata_says_what_a_program_must_know(tmp_path: Path) -> None:
     folder = export_model("standard", tmp_path / "out", format="onnx").folder
     graph = onnx.load(folder / "model.onnx")
@@ -179,6 +194,26 @@ def test_a_phase_that_is_found_afterwards_is_said_to_be_left_out(tmp_path: Path)
     lines: list[str] = []
     export_model(preset.folder, tmp_path / "out", format="onnx", report=lines.append)
     assert "keeps the noisy phase" in lines[0]
+
+
+def test_what_is_no_export_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gain_model(tmp_path / "model", 0.5)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("years of work")
+    (mine / "settings.json").write_text('{"theme": "dark"}')
+    with pytest.raises(ModelError, match="is no export, so it is not replaced"):
+        export_model(tmp_path / "model", mine, format="onnx", overwrite=True)
+    assert sorted(path.name for path in mine.iterdir()) == ["settings.json", "thesis.txt"]
+    out = export_model(tmp_path / "model", tmp_path / "out", format="onnx").folder
+    (out / "dist").mkdir()
+    (out / "dist" / "ort.js").write_text("for the page")
+    (out / "model.onnx").write_text("old")
+    monkeypatch.chdir(out)
+    export_model(tmp_path / "model", ".", format="onnx", overwrite=True)
+    assert (out / "dist" / "ort.js").read_text() == "for the page"
+    onnx.load(out / "model.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "model", "out"]
 
 
 # Keras, step by step
@@ -284,6 +319,8 @@ def test_the_examples_say_in_one_line_what_they_cannot_do(tmp_path: Path) -> Non
     assert says().startswith("usage: python denoise_onnx.py NOISY.wav CLEAN.wav, beside model.onnx")
     assert says("none.wav", "b.wav") == "none.wav: no such file\n"
     assert says("a.wav", "a.wav") == "a.wav: exists already; choose another name\n"
+    assert says("a.wav", "b") == "b: must end in .wav or .flac, in a folder that is there\n"
+    assert says("a.wav", "none/b.wav").startswith("none/b.wav: must end")
     (tmp_path / "a.wav").write_text("no audio")
     assert says("a.wav", "b.wav") == "Error opening 'a.wav': Format not recognised.\n"
     # The others do it in the same lines.
@@ -330,7 +367,8 @@ def test_the_page_is_whole_and_its_scripts_parse(tmp_path: Path) -> None:
     assert {word.split('"')[0] for word in script.split('show("')[1:]} <= page.ids
     # What the page reads of settings.json is there.
     settings = json.loads((folder / "settings.json").read_text())
-    assert {"hop_length", "delay_samples", "block_samples", "states", "sample_rate"} <= settings.keys()
+    wanted = {"hop_length", "delay_samples", "block_samples", "ahead_samples", "states", "sample_rate"}
+    assert wanted <= settings.keys()
     if node := shutil.which("node"):
         (tmp_path / "page.js").write_text(script, encoding="utf-8")
         subprocess.run([node, "--check", str(tmp_path / "page.js")], check=True, capture_output=True)

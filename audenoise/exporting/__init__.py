@@ -21,6 +21,7 @@ from audenoise.errors import ModelError
 from audenoise.exporting.checks import run_litert, run_onnx, run_saved_model
 from audenoise.exporting.transform import check_exportable, delay_samples
 from audenoise.presets import GRAPH_FILE, Preset, load_preset
+from audenoise.stream import file_block_frames
 
 __all__ = ["FORMATS", "Exported", "export_model", "load_exportable"]
 
@@ -88,7 +89,7 @@ def export_model(
     frames : int
         For LiteRT, whose graphs are of fixed size: frames in each call. 1 has the lowest latency.
     overwrite : bool
-        Replace a folder that an earlier export made.
+        Replace what an earlier export made; other files in its folder stay.
     report : callable, optional
         Called with each line worth telling.
 
@@ -102,7 +103,7 @@ def export_model(
         raise ModelError(f"format must be one of {', '.join(FORMATS)}. Received: {format}")
     if not 1 <= frames <= 1000:
         raise ModelError(f"frames must be from 1 to 1000. Received: {frames}")
-    kind, target, tell = FORMATS[format], Path(target), report or (lambda line: None)
+    kind, target, tell = FORMATS[format], Path(os.path.abspath(target)), report or (lambda line: None)
     preset = load_exportable(model)
     _refuse_other_folder(target, overwrite=overwrite)
     if kind.needs and importlib.util.find_spec(kind.needs) is None:
@@ -129,9 +130,17 @@ def export_model(
         raise ModelError(f"{target}: can't be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    if preset.context_right and format == "saved-model":
+        tell(
+            f"{preset.name}: predict lets it hear {_ahead_s(preset):.1f} s ahead; the SavedModel hears it all"
+        )
     if preset.phase != "network":
         tell(f"{preset.name}: predict finds a phase by Griffin-Lim; the exported graph keeps the noisy phase")
     return Exported(target, (kind.graph, SETTINGS_FILE, *kind.examples), difference)
+
+
+def _ahead_s(preset: Preset) -> float:
+    return preset.context_right * preset.stft.hop_length / preset.sample_rate
 
 
 def load_exportable(model: str | os.PathLike[str] | None = None) -> Preset:
@@ -173,11 +182,16 @@ def _refuse_other_folder(target: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ModelError(f"{target}: exists already; add --overwrite to replace it")
-    if not (target / SETTINGS_FILE).is_file():
+    try:
+        settings = json.loads((target / SETTINGS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        settings = None
+    if not (isinstance(settings, dict) and settings.keys() >= {"format", "model_sha256", "delay_samples"}):
         raise ModelError(f"{target}: is no export, so it is not replaced")
 
 
 def _write_graph(preset: Preset, path: Path, *, format: str, frames: int) -> dict[str, Any]:
+    ahead = 0
     settings: dict[str, Any] = {
         "name": preset.name,
         "description": preset.description,
@@ -190,15 +204,17 @@ def _write_graph(preset: Preset, path: Path, *, format: str, frames: int) -> dic
         "model_sha256": preset.files,
     }
     if format == "onnx":
-        from audenoise.exporting.onnx_audio import audio_graph, state_shapes
+        from audenoise.exporting.onnx_audio import AHEAD, audio_graph, state_shapes
 
         graph = audio_graph(preset, settings)
         path.write_bytes(graph.SerializeToString())
-        states = state_shapes(graph)
-        # A network that looks back and ahead without states needs all of the signal at once.
+        states, ahead = state_shapes(graph), preset.context_right
         per_block = round(_EXAMPLE_BLOCK_S * preset.sample_rate / preset.stft.hop_length)
-        if (preset.context_left, preset.context_right, preset.context_multiple) != (0, 0, 1):
-            per_block = 0
+        if any(each.name == AHEAD for each in graph.graph.input):
+            per_block = file_block_frames(preset, has_states=True)  # what it sees ahead depends on the block
+        elif (preset.context_left, preset.context_right, preset.context_multiple) != (0, 0, 1):
+            # A network that looks back and ahead without states needs all of the signal at once.
+            per_block = ahead = 0
     elif (backend := _keras_backend()) != "tensorflow":
         raise ModelError(f"TensorFlow writes this format; run with KERAS_BACKEND=tensorflow, not {backend}")
     elif format == "litert":
@@ -209,7 +225,8 @@ def _write_graph(preset: Preset, path: Path, *, format: str, frames: int) -> dic
         from audenoise.exporting.tensorflow_formats import write_saved_model
 
         states, per_block = write_saved_model(preset, path), 0
-    return {**settings, "block_samples": per_block * preset.stft.hop_length, "states": states}
+    hop = preset.stft.hop_length
+    return {**settings, "block_samples": per_block * hop, "ahead_samples": ahead * hop, "states": states}
 
 
 def _keras_backend() -> str:
@@ -220,7 +237,9 @@ def _keras_backend() -> str:
 
 def _difference(preset: Preset, kind: _Format, folder: Path, settings: dict[str, Any]) -> float:
     """Largest difference to `Denoiser` over its peak, for noise that swells, pauses and swells again."""
-    n_samples = round(_CHECK_S * preset.sample_rate) + 17
+    # Beyond a block, where what is heard of what comes depends on it.
+    seams = settings["block_samples"] + settings["ahead_samples"] if settings["ahead_samples"] else 0
+    n_samples = round(_CHECK_S * preset.sample_rate) + 17 + seams
     swell = np.abs(np.sin(np.linspace(0, 2 * np.pi, n_samples))) ** 2
     swell[n_samples // 3 : n_samples // 2] = 0.0
     audio = (np.random.default_rng(0).standard_normal(n_samples) * 0.1 * swell).astype(np.float32)
@@ -237,4 +256,8 @@ def _replace(target: Path, partial: Path) -> None:
     old = target.with_name(f".{target.name}.old{os.getpid()}")
     target.rename(old)
     partial.rename(target)
+    made = {SETTINGS_FILE} | {name for kind in FORMATS.values() for name in (kind.graph, *kind.examples)}
+    for path in old.iterdir():
+        if path.name not in made:
+            path.rename(target / path.name)
     shutil.rmtree(old)

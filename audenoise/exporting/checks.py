@@ -25,9 +25,12 @@ def run_onnx(path: Path, settings: dict[str, Any], audio: np.ndarray) -> np.ndar
     padded = _padded(settings, audio, settings["hop_length"])
     states, parts = _zeros(settings, "_in"), []
     outputs = ["denoised", *(f"{name}_out" for name in settings["states"])]
+    hop, ahead = settings["hop_length"], settings["ahead_samples"]
     block = settings["block_samples"] or len(padded)
     for start in range(0, len(padded), block):
-        denoised, *after = session.run(outputs, {"audio": padded[None, start : start + block], **states})
+        shown = padded[None, start : start + block + ahead]
+        more = {"ahead": np.array([max(0, shown.shape[1] - block) // hop])} if ahead else {}
+        denoised, *after = session.run(outputs, {"audio": shown, **more, **states})
         states = dict(zip(states, after, strict=True))
         parts.append(denoised[0])
     return np.concatenate(parts)[settings["delay_samples"] :][: len(audio)]

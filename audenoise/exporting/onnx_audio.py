@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from audenoise.exporting.transform import analysis_matrix, delay_samples, synthesis_matrix
 from audenoise.presets import GRAPH_FILE, Preset
 
+AHEAD = "ahead"
 _PREFIX = "audio."
 _END = np.iinfo(np.int64).max
 
@@ -29,7 +30,9 @@ def audio_graph(preset: Preset, settings: Mapping[str, Any]) -> onnx.ModelProto:
     onnx.ModelProto
         ``audio`` (batch, samples) → ``denoised`` (batch, samples), `delay_samples` later; samples must be a
         multiple of the hop. States ``NAME_in`` and ``NAME_out`` (batch, …), zeros at the start: ``past`` and
-        ``tail`` and those of the network.
+        ``tail`` and those of the network. Where that looks ahead, also ``ahead``, int64 of shape (1,): so
+        many hops at the end of ``audio`` are looked at only; ``denoised`` is shorter by them, and the next
+        block begins with them.
     """
     model = onnx.load_from_string(preset.read_file(GRAPH_FILE))
     inner, stft, delay = model.graph, preset.stft, delay_samples(preset.stft)
@@ -52,9 +55,12 @@ def audio_graph(preset: Preset, settings: Mapping[str, Any]) -> onnx.ModelProto:
         return add("Slice", [x, start, end, constant([1])], output)
 
     samples = add("Shape", ["audio"], start=1, end=2)
-    zero, end = constant([0]), constant([_END])
+    zero, end, hop = constant([0]), constant([_END]), constant([stft.hop_length])
+    looks_ahead = any(info.name == AHEAD for info in inner.input)
+    if looks_ahead:
+        samples = add("Sub", [samples, add("Mul", [AHEAD, hop])])
     joined = add("Concat", ["past_in", "audio"], axis=1)
-    cut(joined, constant([-delay]), end, "past_out")
+    cut(joined, samples, add("Add", [samples, constant([delay])]), "past_out")
     analysis = constant(analysis_matrix(stft).T[:, None], np.float32)
     frames = add("Conv", [add("Unsqueeze", [joined, constant([1])]), analysis], strides=[stft.hop_length])
     bins = stft.n_fft // 2 + 1
@@ -65,6 +71,8 @@ def audio_graph(preset: Preset, settings: Mapping[str, Any]) -> onnx.ModelProto:
     level = add("ReduceSum", [add("Abs", [f"{_PREFIX}noisy"]), constant([2, 3])])
     sounding = add("Cast", [add("Greater", [level, constant([0.0], np.float32)])], to=TensorProto.FLOAT)
     masked = add("Mul", [f"{_PREFIX}denoised", sounding])
+    if looks_ahead:
+        masked = cut(masked, zero, add("Div", [samples, hop]))
     rows = add("Transpose", [add("Reshape", [masked, constant([0, 0, 2 * bins])])], perm=[0, 2, 1])
     synthesis = constant(synthesis_matrix(stft)[:, None], np.float32)
     overlapped = add("ConvTranspose", [rows, synthesis], strides=[stft.hop_length])
@@ -78,15 +86,14 @@ def audio_graph(preset: Preset, settings: Mapping[str, Any]) -> onnx.ModelProto:
         _rename(node.input, "noisy")
         _rename(node.output, "denoised")
         _rename(node.input, "denoised")
-    states = [info for info in inner.input if info.name not in ("noisy", "ahead")]
-    if len(states) + 1 < len(inner.input):  # it looks ahead: whoever runs it shows it all there is
-        constants.append(numpy_helper.from_array(np.zeros(1, np.int64), "ahead"))
+    states = [info for info in inner.input if info.name not in ("noisy", AHEAD)]
+    others = [info for info in inner.input if info.name == AHEAD]
     graph = helper.make_graph(
         [*before, *inner.node, *after],
         "audenoise",
-        [_info("audio", "batch", "samples"), *_states("_in", delay), *states],
+        [_info("audio", "batch", "samples"), *_states("_in", delay), *states, *others],
         [
-            _info("denoised", "batch", "samples"),
+            _info("denoised", "batch", "denoised_samples" if looks_ahead else "samples"),
             *_states("_out", delay),
             *(info for info in inner.output if info.name != "denoised"),
         ],
@@ -117,5 +124,5 @@ def state_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     return {
         info.name.removesuffix("_in"): tuple(size.dim_value for size in info.type.tensor_type.shape.dim[1:])
         for info in model.graph.input
-        if info.name != "audio"
+        if info.name not in ("audio", AHEAD)
     }

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from audenoise.denoiser import Denoiser
-from audenoise.errors import SignalError
+from audenoise.errors import ModelError, SignalError
 from audenoise.stream import DenoiserStream
 
 from .ring import Ring
@@ -33,10 +33,23 @@ FADE_S = 0.02
 _RING_S = 4.0
 _FARTHEST_BEHIND_S = 2.0  # from here on samples are left out instead of caught up with
 _WARM_UP_S = 1.0
+_LONGEST_AHEAD_S = 0.5
 _SMALL_PART = 0.25
 _LOUDEST = 8.0  # beyond this, or NaN, it is no audio but a driver's mistake
 _WAKE_S = 0.2
 _NEAR = 0.05
+
+
+def refuse_far_sighted(denoiser: Denoiser) -> None:
+    """Raise `ModelError` if a model looks further ahead than anyone would wait."""
+    preset = denoiser.preset
+    latency = denoiser.stream(preset.sample_rate).latency_samples
+    ahead_s = (latency - preset.stft.win_length) / preset.sample_rate
+    if ahead_s > _LONGEST_AHEAD_S:
+        raise ModelError(
+            f"{preset.name}: looks {ahead_s:.1f} s ahead, so it is for files; live needs a causal "
+            "model, such as standard"
+        )
 
 
 @dataclass(frozen=True)
@@ -99,6 +112,8 @@ class LiveEngine:
     ------
     SignalError
         If a parameter is out of range.
+    ModelError
+        If the model looks further ahead than anyone would wait.
     """
 
     def __init__(
@@ -113,6 +128,7 @@ class LiveEngine:
     ) -> None:
         if block < 1:
             raise SignalError(f"block must be at least 1 sample. Received: {block}")
+        refuse_far_sighted(denoiser)
         self.sample_rate, self.block = sample_rate, block
         self._stream = denoiser.stream(sample_rate, strength=strength, max_attenuation_db=max_attenuation_db)
         # Everything that is made on first use is made now, and not when the first second is heard.

@@ -14,14 +14,13 @@ from typing import Any, NoReturn
 
 from audenoise.audio import AudioWriter, shown
 from audenoise.denoiser import Denoiser
-from audenoise.errors import AudioFileError, DeviceError, ModelError
+from audenoise.errors import AudioFileError, DeviceError
 
 from .devices import Device, channel_count, choose_device, choose_sample_rate
-from .engine import LiveCounts, LiveEngine, block_samples
+from .engine import LiveCounts, LiveEngine, block_samples, refuse_far_sighted
 from .terminal import Keys, Meter
 
 _LOOK_S = 0.05
-_LONGEST_AHEAD_S = 0.5
 _SILENT_DEVICE_S = 3.0
 _FLOOR_POWER = 1e-12
 
@@ -104,14 +103,7 @@ def set_up(
     ModelError
         If the model looks further ahead than anyone would wait.
     """
-    preset = denoiser.preset
-    latency = denoiser.stream(preset.sample_rate).latency_samples
-    ahead_s = (latency - preset.stft.win_length) / preset.sample_rate
-    if ahead_s > _LONGEST_AHEAD_S:
-        raise ModelError(
-            f"{preset.name}: looks {ahead_s:.1f} s ahead, so it is for files; live needs a causal "
-            "model, such as standard"
-        )
+    refuse_far_sighted(denoiser)
     microphone = choose_device(backend, "input", source)
     speaker = choose_device(backend, "output", target)
     rate = choose_sample_rate(backend, microphone, speaker, wanted=sample_rate)

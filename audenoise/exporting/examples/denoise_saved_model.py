@@ -14,6 +14,8 @@ if not Path(source).is_file():
     sys.exit(f"{source}: no such file")
 if Path(target).exists():
     sys.exit(f"{target}: exists already; choose another name")
+if Path(target).suffix[1:].upper() not in soundfile.available_formats() or not Path(target).parent.is_dir():
+    sys.exit(f"{target}: must end in .wav or .flac, in a folder that is there")
 here = Path(__file__).parent
 settings = json.loads((here / "settings.json").read_text(encoding="utf-8"))
 try:
