@@ -54,6 +54,13 @@ class SaveLast(keras.callbacks.Callback):
         _save_weights(self.model, self.run / _last(epoch))
 
 
+def keep_start(model: keras.Model, run: Path, state: RunState) -> None:
+    """Keep what a run starts from, so that it can go on before its first epoch is done."""
+    _save_weights(model, run / _last(-1))
+    state.last = _last(-1)
+    state.write(run)
+
+
 def _last(epoch: int) -> str:
     return f"last-{epoch + 1}.weights.h5"
 
@@ -73,7 +80,7 @@ class FinishEpoch(keras.callbacks.Callback):
         self._started = time.monotonic() - self.state.seconds
 
     def on_epoch_end(self, epoch, logs=None):
-        self.state.epoch, self.state.last = epoch + 1, _last(epoch)
+        self.state.epoch, self.state.last, self.state.new_rate = epoch + 1, _last(epoch), False
         self.state.seconds = time.monotonic() - self._started
         self.state.write(self.run)
         for old in self.run.glob("last-*.weights.h5"):

@@ -15,6 +15,9 @@ _FOLDERS: dict[str, Any] = {
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
+_OF_MIXTURES = ("snr_db", "noise_ratio", "degrade", "mixtures", "level_dbfs")
+
+
 @click.command("build-dataset")
 @click.option("--clean", help="Clean speech, searched recursively; may be given again.", **_FOLDERS)
 @click.option("--noise", help="Noise, searched recursively; may be given again.", **_FOLDERS)
@@ -194,10 +197,14 @@ def build_dataset(
         raise click.UsageError("--spec-mixing needs --spec.")
     if options["snr_db"] is not None and options["noise_ratio"] is not None:
         raise click.UsageError("--snr-db and --noise-ratio exclude each other.")
-    if (pairs or noisy) and (options["snr_db"] or options["noise_ratio"] or options["degrade"]):
-        raise DataError(
-            "pairs are mixed already: --snr-db, --noise-ratio and --degrade have no meaning for them"
-        )
+    if pairs or noisy:
+        given = [f"--{name.replace('_', '-')}" for name in _OF_MIXTURES if options[name]]
+        if given := given + ["--spec-mixing"] * spec_mixing:
+            raise DataError(
+                f"pairs are mixed already; leave out what is of no use with them: {', '.join(given)}"
+            )
+    elif options["align"]:
+        raise DataError("--align is for recordings given with --pairs or --noisy")
     inputs = Inputs(clean, noise, rir, test_clean, test_noise, pairs, noisy, noise_labels)
     build(
         out,

@@ -109,8 +109,8 @@ def make_mixers(spec: ModelSpec, folders: TrainingFolders, *, cache: Path, jobs:
     """
     skipped: list[str] = []
 
-    def pool(paths: tuple[Path, ...]) -> AudioPool:
-        made, bad = build_pool(paths, sample_rate=spec.sample_rate, cache=cache, jobs=jobs)
+    def pool(paths: tuple[Path, ...], without: tuple[Path, ...] = ()) -> AudioPool:
+        made, bad = build_pool(paths, sample_rate=spec.sample_rate, cache=cache, jobs=jobs, without=without)
         skipped.extend(bad)
         return made
 
@@ -119,7 +119,7 @@ def make_mixers(spec: ModelSpec, folders: TrainingFolders, *, cache: Path, jobs:
         ("clean", folders.clean, folders.valid_clean),
         ("noise", folders.noise, folders.valid_noise),
     ):
-        sides.append((pool(train), pool(valid)) if valid else hold_out(pool(train), what))
+        sides.append((pool(train, valid), pool(valid)) if valid else hold_out(pool(train), what))
     (speech, valid_speech), (noise, valid_noise) = sides
     responses, bad = load_responses(folders.rir, spec.sample_rate)
     skipped.extend(bad)

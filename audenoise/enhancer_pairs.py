@@ -263,10 +263,10 @@ def _wide_files(folders: Sequence[Path], least_hz: float) -> tuple[list[Path], l
 
 
 def wide_pool(
-    folders: Sequence[Path], *, spec: EnhancerSpec, cache: Path, jobs: int = 2
+    folders: Sequence[Path], *, spec: EnhancerSpec, cache: Path, jobs: int = 2, without: Sequence[Path] = ()
 ) -> tuple[AudioPool, list[str]]:
     """Decode the recordings whose speech reaches `pairs.min_bandwidth_hz`, and whose upper band is as loud as
-    `pairs.min_upper_db`, as measured; and say what else is there.
+    `pairs.min_upper_db`, as measured; and say what else is there. `without` as in `build_pool`.
 
     Raises
     ------
@@ -282,7 +282,7 @@ def wide_pool(
     )
     if not files:
         raise refusal
-    pool, bad = build_pool(files, sample_rate=spec.sample_rate, cache=cache, jobs=jobs)
+    pool, bad = build_pool(files, sample_rate=spec.sample_rate, cache=cache, jobs=jobs, without=without)
     samples, least_db = pool.samples(), spec.pairs.min_upper_db
 
     def heard(i: int) -> AudioVector:
@@ -343,20 +343,20 @@ def make_pairs(
     """
     skipped: list[str] = []
 
-    def speech(paths: tuple[Path, ...]) -> AudioPool:
-        pool, lines = wide_pool(paths, spec=spec, cache=cache, jobs=jobs)
+    def speech(paths: tuple[Path, ...], without: tuple[Path, ...] = ()) -> AudioPool:
+        pool, lines = wide_pool(paths, spec=spec, cache=cache, jobs=jobs, without=without)
         skipped.extend(lines)
         return pool
 
-    def noise(paths: tuple[Path, ...]) -> AudioPool:
-        pool, lines = build_pool(paths, sample_rate=spec.sample_rate, cache=cache, jobs=jobs)
+    def noise(paths: tuple[Path, ...], without: tuple[Path, ...] = ()) -> AudioPool:
+        pool, lines = build_pool(paths, sample_rate=spec.sample_rate, cache=cache, jobs=jobs, without=without)
         skipped.extend(lines)
         return pool
 
     def both(pool, train, valid, what):
         if not train:
             return None, None
-        return (pool(train), pool(valid)) if valid else hold_out(pool(train), what)
+        return (pool(train, valid), pool(valid)) if valid else hold_out(pool(train), what)
 
     train_speech, valid_speech = both(speech, folders.clean, folders.valid_clean, "clean")
     train_noise, valid_noise = both(noise, folders.noise, folders.valid_noise, "noise")

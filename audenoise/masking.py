@@ -123,7 +123,7 @@ def make_unpaired(
     DataError
         If a folder holds no usable recording.
     """
-    pool, skipped = build_pool(speech, sample_rate=sample_rate, cache=cache, jobs=jobs)
+    pool, skipped = build_pool(speech, sample_rate=sample_rate, cache=cache, jobs=jobs, without=valid)
     if valid:
         held, bad = build_pool(valid, sample_rate=sample_rate, cache=cache, jobs=jobs)
         skipped = [*skipped, *bad]

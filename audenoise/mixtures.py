@@ -76,6 +76,8 @@ def _decode(job: tuple[Path, int]) -> tuple[np.ndarray, float] | str:
     path, sample_rate = job
     try:
         audio, _ = read_audio(path, sample_rate=sample_rate)
+        if not audio.size:
+            return f"{path}: is too short for {sample_rate} Hz"
         # One channel, since the mean of several can cancel: the strongest, as others may be unused.
         audio = audio[:, int(np.square(audio).sum(axis=0).argmax())]
         peak = float(np.abs(audio).max())
@@ -87,9 +89,11 @@ def _decode(job: tuple[Path, int]) -> tuple[np.ndarray, float] | str:
 
 
 def build_pool(
-    folders: Sequence[Path], *, sample_rate: int, cache: Path, jobs: int = 2
+    folders: Sequence[Path], *, sample_rate: int, cache: Path, jobs: int = 2, without: Sequence[Path] = ()
 ) -> tuple[AudioPool, list[str]]:
     """Decode every recording below `folders` once; a second call with the same files reuses the result.
+
+    A file that is found twice, as in a folder and in one that holds it, counts once.
 
     Parameters
     ----------
@@ -101,6 +105,9 @@ def build_pool(
         Folder for the decoded audio: 2 bytes a sample, 115 MB per hour at 16 kHz.
     jobs : int
         Processes.
+    without : sequence of Path, optional
+        Folders or files whose recordings are left out, those to validate with; unless nothing would be left,
+        which is said among `skipped`.
 
     Returns
     -------
@@ -113,22 +120,29 @@ def build_pool(
     DataError
         If no recording is left.
     """
-    files: list[tuple[Path, str]] = []
+    files: dict[Path, tuple[Path, str]] = {}
     for folder in folders:
         for path in find_audio(folder):
-            files.append((path, str(path.parent)))
+            files.setdefault(path.resolve(), (path, str(path.parent)))
     if not files:
         raise DataError(f"{', '.join(map(str, folders))}: holds no audio (wav, flac, ogg, mp3)")
+    others = {path.resolve() for folder in without for path in find_audio(folder)}
+    notes = []
+    if others >= files.keys():
+        here = ", ".join(map(str, folders))
+        notes = [f"nothing of {here}, though it is to validate with too: scores on it flatter"]
+        others = set()
+    files = {path: file for path, file in files.items() if path not in others}
     stamp = hashlib.sha256(str(sample_rate).encode())
-    for path, _ in files:
+    for path, _ in files.values():
         stat = path.stat()
         stamp.update(os.fsencode(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}\n"))
     base = cache / f"pool-{stamp.hexdigest()[:16]}"
     raw, index = base.with_suffix(".i16"), base.with_suffix(".npz")
     if not (raw.exists() and index.exists()):
-        _write_pool(files, raw, index, sample_rate, jobs)
+        _write_pool(list(files.values()), raw, index, sample_rate, jobs)
     stored = np.load(index, allow_pickle=False)
-    skipped = json.loads(str(stored["skipped"]))
+    skipped = [*json.loads(str(stored["skipped"])), *notes]
     if stored["lengths"].size == 0:
         raise DataError(f"{folders[0]}: no recording can be used; the first: {skipped[0]}")
     fields = {name: stored[name] for name in ("offsets", "lengths", "gains", "groups")}

@@ -33,6 +33,8 @@ class RunState:
     """Of the best epoch, where the spec's `training.best_by` names a metric."""
     plateau: dict[str, float] = dataclasses.field(default_factory=dict)
     """Counters of the plateau schedule."""
+    new_rate: bool = False
+    """Whether the spec has another learning rate than the last epoch had."""
 
     def write(self, run: Path) -> None:
         partial = run / "state.json.partial"
@@ -148,16 +150,26 @@ def prepare_run(
     ):
         return state
     other_loss = stored.loss != spec.loss
-    if state.epoch and (other_loss or stored.training.best_by != spec.training.best_by):
-        # Neither a loss nor a score can be compared with one of another kind.
+    state.new_rate = state.new_rate or stored.training.learning_rate != spec.training.learning_rate
+    if state.new_rate:
+        state.plateau = {}
+    if state.epoch and _scoring(stored) != _scoring(spec):
+        # Neither a loss nor a score can be compared with one of another kind, or of other mixtures.
         state.best_loss = state.best_score = None
         if other_loss:
             state.plateau = {}
             if (run / "log.csv").exists():
                 os.replace(run / "log.csv", run / f"log-to-epoch-{state.epoch}.csv")
-        state.write(run)
+    state.write(run)
     write_text(run / "spec.yaml", dump_spec(spec))
     return state
+
+
+def _scoring(spec: ModelSpec) -> tuple[Any, ...]:
+    """What must stay for losses and scores of epochs to be comparable."""
+    recipe = spec.training
+    sizes = recipe.crop_s, recipe.validation_mixtures, recipe.scored_mixtures
+    return spec.loss, spec.mixing, recipe.best_by, sizes
 
 
 def is_finished(state: RunState, epochs: int, report: Callable[[str], object] | None = None) -> bool:

@@ -23,6 +23,7 @@ from audenoise.callbacks import (
     SaveBest,
     SaveLast,
     SwapAverages,
+    keep_start,
 )
 from audenoise.corpus import TrainingFolders, make_mixers
 from audenoise.datasets import DatasetInfo
@@ -37,6 +38,7 @@ from audenoise.denoising_model import DenoisingModel, make_optimizer, precision,
 from audenoise.devices import ONE_DEVICE, Devices, StopTogether, undistributed
 from audenoise.durations import in_words
 from audenoise.errors import DataError, SpecError, TrainingError
+from audenoise.layers import to_numpy
 from audenoise.mixtures import BatchShare, BatchSource, MixtureStream
 from audenoise.run_folders import RunState, held, is_finished, prepare_run, refuse_pretraining
 from audenoise.scaling import scaling_of_run
@@ -147,6 +149,7 @@ def _fit(
         if state.last:
             with devices.file_of_first(run / state.last) as file, undistributed():
                 model.load_weights(file)
+            go_on_with(optimizer, recipe, state)
         elif initial_weights:
             with undistributed():
                 if callable(initial_weights):
@@ -158,6 +161,8 @@ def _fit(
         raise TrainingError(
             f"{source}: weights don't fit the spec ({' '.join(str(error).split())[:160]})"
         ) from None
+    if initial_weights and not state.last and devices.is_first:
+        keep_start(model, run, state)
     scores = ValidationScores(*validation, spec.sample_rate, count=recipe.scored_mixtures, report=report)
     best_metric = None if recipe.best_by == "loss" else MEASURES[recipe.best_by]
     if best_metric is not None and best_metric not in scores.baseline:
@@ -193,6 +198,19 @@ def _fit(
         with devices.file_of_first(run / "best.weights.h5") as file, undistributed():
             model.network.load_weights(file)
     return model.network
+
+
+def go_on_with(optimizer: keras.optimizers.Optimizer, recipe: TrainingSpec, state: RunState) -> None:
+    """Let a run that goes on have the steps that are done, and a rate that the spec has changed.
+
+    Keras restores nothing of an optimizer that has other variables now, with another schedule say.
+    """
+    if int(to_numpy(optimizer.iterations)) == 0:
+        optimizer.iterations.assign(state.epoch * recipe.steps_per_epoch)
+    if state.new_rate and not isinstance(
+        optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule
+    ):
+        optimizer.learning_rate = recipe.learning_rate
 
 
 def usual_callbacks(

@@ -127,6 +127,9 @@ def test_pairs_are_taken(tmp_path: Path, capsys) -> None:
     said = capsys.readouterr().err
     assert "pairs: 3 recordings" in said
     assert "noisy/3.wav: noisy and clean have nothing in common" in said
+    of_mixtures = ["--mixtures", "2", "--level-dbfs=-30:-20", "--out", str(tmp_path / "c")]
+    assert main(["build-dataset", "--pairs", str(tmp_path / "in"), *of_mixtures]) == 1
+    assert "leave out what is of no use with them: --mixtures, --level-dbfs" in capsys.readouterr().err
     folders = ["--noisy", str(tmp_path / "in/noisy"), "--clean", str(tmp_path / "in/clean")]
     assert main(["build-dataset", *folders, "--out", str(tmp_path / "b"), *SMALL]) == 0
     first, second = (DatasetInfo.read(tmp_path / name) for name in "ab")
@@ -149,6 +152,7 @@ def test_pairs_are_taken(tmp_path: Path, capsys) -> None:
         (["--split-by", "speaker", "--layout", "plain"], "the speaker of 6 of 6 recordings isn't known"),
         (["--min-duration", "5"], "holds no usable recording"),
         (["--noise-labels", "TABLE"], "needs a column for its class"),
+        (["--align"], "--align is for recordings given with --pairs"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(

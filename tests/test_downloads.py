@@ -52,6 +52,19 @@ def wav(seconds: float = 0.1) -> bytes:
     return file.getvalue()
 
 
+def damaged(packed: bytes) -> bytes:
+    """In the middle, behind what tells the format."""
+    middle = len(packed) // 2
+    return packed[:middle] + bytes(1000) + packed[middle + 1000 :]
+
+
+def deflate64(packed: bytes) -> bytes:
+    """A zip of one file that says so."""
+    changed = bytearray(packed)
+    changed[8] = changed[changed.rindex(b"PK\x01\x02") + 10] = 9
+    return bytes(changed)
+
+
 def zip_of(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -360,6 +373,8 @@ def zip_with_link() -> bytes:
         (gzip.compress(tar_of({"a": CONTENT}))[:-1000], "is damaged"),
         (gzip.compress(tar_of({"a": b"x"}))[:-8] + bytes(8), "is damaged"),
         (tar_of({"a": CONTENT})[:-100_000], "is damaged"),
+        (damaged(bz2.compress(tar_of({"a": CONTENT}), 1)), "is damaged"),
+        (deflate64(zip_of({"a": CONTENT})), "is packed in a way that can't be read here"),
         (b"<html>Please log in</html>" * 100, "no zip or tar archive"),
         (b"", "no zip or tar archive"),
         (zip_of({}), "holds no files"),
@@ -419,6 +434,17 @@ def test_a_corpus_of_several_archives_appears_when_it_is_complete(tmp_path: Path
         hashlib.sha256(content).hexdigest() for content in archives.values()
     ]
     assert "CC0 1.0" in lines[-1]
+
+
+def test_archives_that_were_kept_before_stop_a_download_before_it_begins(tmp_path: Path) -> None:
+    archives = two_archives()
+    (tmp_path / "speech.archives").mkdir()
+    (tmp_path / "speech.archives" / "mine.zip").write_text("mine")
+    with serving({f"/{name}": content for name, content in archives.items()}) as server:
+        with pytest.raises(DownloadError, match=r"speech\.archives: is there already"):
+            download_corpus(corpus_of(server.address, archives), tmp_path, keep_archives=True)
+        assert not server.requests
+    assert os.listdir(tmp_path) == ["speech.archives"]
 
 
 def test_one_missing_archive_leaves_no_corpus_and_keeps_the_other(tmp_path: Path) -> None:

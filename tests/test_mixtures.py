@@ -76,10 +76,11 @@ def test_what_cannot_be_used_is_left_out_by_name_and_nothing_is_decoded_twice(
     soundfile.write(folder / "silent.wav", np.zeros(RATE), RATE)
     (folder / "broken.wav").write_bytes(b"RIFF, or so it says")
     (folder / "empty.flac").write_bytes(b"")
+    soundfile.write(folder / "sample.wav", [0.5], 48000)
     soundfile.write(folder / "nan.wav", np.array([0.1, np.nan, 0.1], np.float32), RATE, subtype="FLOAT")
     pool, skipped = build_pool([folder], sample_rate=RATE, cache=cache, jobs=1)
     assert pool.lengths.tolist() == [RATE]
-    assert len(skipped) == 4
+    assert len(skipped) == 5
     for name in ("silent.wav", "broken.wav", "empty.flac", "nan.wav"):
         assert sum(name in line for line in skipped) == 1
     written = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
@@ -95,6 +96,21 @@ def test_what_cannot_be_used_is_left_out_by_name_and_nothing_is_decoded_twice(
     (folder / "good.wav").unlink()
     with pytest.raises(DataError, match=r"no recording can be used; the first: .*broken\.wav"):
         build_pool([folder], sample_rate=RATE, cache=cache, jobs=1)
+
+
+def test_a_recording_counts_once_and_none_that_is_to_validate_with(tmp_path: Path) -> None:
+    (tmp_path / "speech/inner").mkdir(parents=True)
+    for i, name in enumerate(("a", "b", "inner/c")):
+        soundfile.write(tmp_path / f"speech/{name}.wav", voice(1, RATE, seed=i), RATE)
+    speech, inner = tmp_path / "speech", tmp_path / "speech/inner"
+    sizes: dict[str, Any] = {"sample_rate": RATE, "cache": tmp_path / "cache", "jobs": 1}
+    assert build_pool([speech, inner], **sizes)[0].lengths.size == 3
+    assert build_pool([speech], **sizes, without=[inner])[0].lengths.size == 2
+    pool, notes = build_pool([inner], **sizes, without=[speech])
+    assert (pool.lengths.size, notes) == (
+        1,
+        [f"nothing of {inner}, though it is to validate with too: scores on it flatter"],
+    )
 
 
 def test_folders_without_audio_are_refused(tmp_path: Path) -> None:

@@ -256,6 +256,7 @@ def test_figures_are_what_the_files_show(tmp_path):
     with pytest.raises(DataError, match="no column of absent"):
         plotting.training_curves_figure(log, quantities=["absent"])
     (training, validation) = figure.axes[0].get_lines()
+    np.testing.assert_array_equal(training.get_xdata(), [1, 2])  # Keras counts from 0
     np.testing.assert_array_equal(training.get_ydata(), [1.0, 0.5])
     np.testing.assert_array_equal(validation.get_ydata(), [1.2, 0.9])
     triple = plotting.AudioTriple("t", sine(500, 1.0), sine(700, 1.0), sine(500, 1.0) + sine(700, 1.0))

@@ -27,7 +27,7 @@ from audenoise.sources import (
     split,
 )
 from audenoise.sources.alignment import estimate_delay
-from audenoise.sources.excerpts import DecodedCache, length_at, read_excerpt
+from audenoise.sources.excerpts import DecodedCache, length_at, read_excerpt, read_parallel
 from audenoise.sources.items import PEAK, Item, ItemMixer, PairCutter
 from audenoise.sources.layouts import traits_of
 from audenoise.sources.pairs import Pair
@@ -329,6 +329,22 @@ def test_the_strongest_channel_is_taken(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_excerpt(source, 0, RATE, sample_rate=RATE), audio)
 
 
+def test_parallel_recordings_keep_to_one_channel(tmp_path: Path) -> None:
+    """Two microphones: one near the speaker, one near the noise."""
+    speech, noise = voice(1, RATE, seed=1), 0.8 * hiss(1, RATE, seed=2)
+    clean, noisy = np.stack([speech, 0.3 * speech], 1), np.stack([speech, 0.3 * speech + noise], 1)
+    sources = [
+        one(write(tmp_path / f"{i}.wav", audio, subtype="FLOAT")) for i, audio in enumerate((clean, noisy))
+    ]
+    found = read_parallel(*sources, 0, RATE, sample_rate=RATE, delays=(0, 0))
+    np.testing.assert_array_equal(found[0], clean[:, 0])
+    np.testing.assert_array_equal(found[1], noisy[:, 0])
+    mono = one(write(tmp_path / "mono.wav", noise, subtype="FLOAT"))
+    first, second = read_parallel(mono, sources[0], 0, RATE, sample_rate=RATE, delays=(0, 0))
+    np.testing.assert_array_equal(first, noise.astype(np.float32))
+    np.testing.assert_array_equal(second, clean[:, 0])
+
+
 def test_decoded_noise_is_kept_and_shared(tmp_path: Path) -> None:
     source = one(write(tmp_path / "a.wav", hiss(1, 8000, seed=1), 8000))
     cache = DecodedCache(tmp_path / "cache", RATE)
@@ -394,6 +410,23 @@ def test_pairs_in_folders_are_checked(tmp_path: Path) -> None:
         ("b.wav", 37),
         ("c.wav", 0),
     ]
+
+
+@pytest.mark.parametrize("late", [4800, -4800])
+def test_aligned_pairs_end_where_the_shorter_one_does(late: int, tmp_path: Path) -> None:
+    speech = voice(3, RATE, seed=1)
+    shifted = np.pad(speech, (late, 0))[: speech.size] if late > 0 else np.pad(speech[-late:], (0, -late))
+    write(tmp_path / "clean/a.wav", speech, subtype="FLOAT")
+    write(tmp_path / "noisy/a.wav", noisy_of(shifted, 1) * 0.5, subtype="FLOAT")
+    (pair,), _ = find_pairs(tmp_path / "noisy", tmp_path / "clean", align=True)
+    assert (pair.delay, pair.length_at(RATE), pair.length_at(RATE // 2)) == (late, 43_200, 21_600)
+    item = PairCutter([pair], sample_rate=RATE).make(Slot(0, 0, 0, 1, 0, pair.length_at(RATE)))
+    assert isinstance(item, Item)
+    for end in (slice(None, 3000), slice(-3000, None)):
+        assert rms(item.noisy[end]) > 0.05
+        assert np.corrcoef(item.noisy[end], item.clean[end])[0, 1] > 0.2
+    offsets = item.row["clean_offset_s"], item.row["noise_offset_s"]
+    assert offsets == ((0.0, 0.3) if late > 0 else (0.3, 0.0))
 
 
 def test_a_drifting_pair_is_found(tmp_path: Path) -> None:

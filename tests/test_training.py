@@ -316,6 +316,34 @@ def test_fine_tuning_starts_from_the_given_weights(tmp_path: Path) -> None:
         np.testing.assert_allclose(to_numpy(other), to_numpy(one), atol=1e-6)
 
 
+def test_fine_tuning_that_was_killed_in_its_first_epoch_goes_on_from_the_given_weights(
+    tmp_path: Path,
+) -> None:
+    spec = tiny(epochs=1, steps_per_epoch=2, learning_rate=1e-12)
+    keras.utils.set_random_seed(77)
+    start = build_network(spec)
+    start.save_weights(tmp_path / "start.weights.h5")
+    run = tmp_path / "run"
+    state = prepare_run(run, spec, resume=False)
+
+    def killed() -> Iterator[Any]:
+        yield next(batches(spec))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quietly(
+            spec, killed(), validation(), run=run, state=state,
+            initial_weights=tmp_path / "start.weights.h5",
+        )  # fmt: skip
+    (tmp_path / "start.weights.h5").unlink()
+    state = prepare_run(run, spec, resume=True)
+    assert state.epoch == 0
+    tuned = quietly(spec, batches(spec), validation(), run=run, state=state)
+    for one, other in zip(start.trainable_weights, tuned.trainable_weights, strict=True):
+        np.testing.assert_allclose(to_numpy(other), to_numpy(one), atol=1e-6)
+    assert [path.name for path in run.glob("last-*")] == ["last-1.weights.h5"]
+
+
 @pytest.mark.parametrize("damage", ["other network", "other depth", "truncated", "missing"])
 def test_weights_that_do_not_fit_are_named(damage: str, tmp_path: Path) -> None:
     spec, path = tiny(epochs=1), tmp_path / "start.weights.h5"

@@ -8,15 +8,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from training_batches import RATE, batches, tiny, validation
 
 from audenoise import metrics, training, training_log
 from audenoise.architectures import build_network
-from audenoise.callbacks import RunState
+from audenoise.callbacks import FinishEpoch, RunState
 from audenoise.errors import SpecError, TrainingError
-from audenoise.training import DenoisingModel, fit, prepare_run
+from audenoise.training import DenoisingModel, fit, go_on_with, make_optimizer, prepare_run
 from audenoise.training_log import StepReport
 from audenoise.validation import ValidationScores
 
@@ -177,6 +178,40 @@ def test_a_plateau_is_counted_across_a_resume(tmp_path: Path) -> None:
     rates = [[float(row["learning_rate"]) for row in rows_of(run)] for run in (straight, parts)]
     assert rates[0] == pytest.approx([1e-5, 1e-5, 1e-5, 0.5e-5, 0.5e-5, 0.25e-5])
     assert rates[1] == pytest.approx(rates[0])
+
+
+@pytest.mark.parametrize("schedule", ["constant", "plateau", "cosine"])
+def test_a_run_goes_on_with_its_steps_and_the_rate_it_is_told(schedule: str, tmp_path: Path) -> None:
+    common: dict[str, Any] = {"steps_per_epoch": 2, "warmup_steps": 0, "schedule": schedule}
+    state = prepare_run(tmp_path, tiny(epochs=5, learning_rate=1e-3, **common), resume=False)
+    state.epoch, state.last = 3, "last-3.weights.h5"
+    state.write(tmp_path)
+    assert not prepare_run(tmp_path, tiny(epochs=6, learning_rate=1e-3, **common), resume=True).new_rate
+    spec = tiny(epochs=6, learning_rate=1e-5, **common)
+    for _ in range(2):  # the second time as after a kill
+        state = prepare_run(tmp_path, spec, resume=True)
+        assert state.new_rate
+    optimizer = make_optimizer(spec)
+    optimizer.build([keras.Variable(np.zeros(3))])
+    if schedule != "cosine":
+        optimizer.learning_rate = 1e-3  # as the last epoch left it
+    go_on_with(optimizer, spec.training, state)
+    assert int(optimizer.iterations) == 6
+    assert float(optimizer.learning_rate) <= 1e-5 * 1.001
+    last = FinishEpoch(tmp_path, state)
+    last.on_train_begin()
+    last.on_epoch_end(3)
+    assert not RunState.read(tmp_path).new_rate
+
+
+def test_scores_on_other_mixtures_are_not_compared(tmp_path: Path) -> None:
+    spec = tiny(epochs=2)
+    state = prepare_run(tmp_path, spec, resume=False)
+    state.epoch, state.best_loss, state.last = 1, 0.01, "last-1.weights.h5"
+    state.write(tmp_path)
+    assert prepare_run(tmp_path, tiny(epochs=3), resume=True).best_loss == 0.01
+    harder = spec.model_copy(update={"mixing": spec.mixing.model_copy(update={"snr_db": (-15.0, -10.0)})})
+    assert prepare_run(tmp_path, harder, resume=True).best_loss is None
 
 
 def test_runs_of_older_versions_go_on_with_all_their_columns(tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ class Statistics:
         self.labels[row["label"] or ("unlabelled" if row["noise"] else "none")] += 1
         if row["snr_db"] is not None:
             self.snr_db.append(row["snr_db"])
-        self.used.update([row["clean"], *(row["noise"] or "").split(" + ")])
+        self.used.update([row["clean"], *row.get("noises", [row["noise"]])])
         self._digest.update((row["sha256"] + row["clean_sha256"]).encode())
 
     def summary(self, bins: int) -> dict[str, Any]:

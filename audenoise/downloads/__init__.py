@@ -90,6 +90,9 @@ def download_corpus(
             locked = True
             if target.exists():
                 raise DownloadError(f"{target}: another audenoise has just made it")
+            kept = out / f"{corpus.name}.archives"
+            if keep_archives and kept.exists():
+                raise DownloadError(f"{kept}: is there already. Move it away, or leave --keep-archives out.")
             _refuse_full_disk(corpus, archives)
             got = []
             for archive in corpus.archives:
@@ -113,7 +116,7 @@ def download_corpus(
             _write_record(unpacked, corpus, got, written)
             os.replace(unpacked, target)
             if keep_archives:
-                archives.rename(out / f"{corpus.name}.archives")
+                archives.rename(kept)
         shutil.rmtree(partial)
     except DownloadError:
         if locked and archives.is_dir() and not any(archives.iterdir()):

@@ -91,7 +91,15 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int, progress: bool = Fals
                 bar.update(max(0, raw.tell() - bar.n))
     except _DAMAGED as error:
         raise DownloadError(f"{archive}: is damaged ({error}). Remove it and download it again.") from None
+    except NotImplementedError as error:  # of zipfile, such as Deflate64
+        raise DownloadError(
+            f"{archive}: is packed in a way that can't be read here ({error}); unpack it by another program"
+        ) from None
     except OSError as error:
+        if error.errno is None:  # bz2's way of saying it
+            raise DownloadError(
+                f"{archive}: is damaged ({error}). Remove it and download it again."
+            ) from None
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DownloadError(
                 f"{folder}: the disk is full. Free some space and run the command again."

@@ -137,6 +137,8 @@ def fit_enhancer(
         if encoder is not None:
             start_from_encoder(game.generator, encoder, report)
         restart_average(game)
+        if source is not None or encoder is not None:
+            save_game(game, run, state)  # so that it can go on before its first epoch is done
     judge, referee = Judge(spec, validation, report), Referee(recipe.balance_epochs)
     table = LogTable(run / "log.csv", state.epoch)
     steps = None if report is None else StepReport(report, recipe)

@@ -46,6 +46,8 @@ def training_curves_figure(csv_path: str | os.PathLike, *, quantities: Sequence[
     columns = _read_numbers(Path(csv_path))
     axis_name = next((name for name in ("step", "epoch") if name in columns), "row")
     position = columns.get(axis_name, np.arange(1.0, 1 + len(next(iter(columns.values()), []))))
+    if axis_name == "epoch" and np.nanmin(position, initial=1.0) == 0:
+        position = position + 1  # Keras counts from 0, people and everything else here from 1
     there = dict.fromkeys(name.removeprefix("val_") for name in columns if name not in ("step", "epoch"))
     known = [name for name in _TITLES if name in there]
     shown = [name for name in quantities or dict.fromkeys([*known, *there]) if name in there]

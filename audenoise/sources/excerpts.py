@@ -1,6 +1,7 @@
 """Cut pieces out of recordings at a dataset's rate, without decoding more than is needed."""
 
 import os
+from collections.abc import Callable
 from math import gcd
 from pathlib import Path
 
@@ -23,8 +24,45 @@ def length_at(recording: Recording, sample_rate: int) -> int:
     return resampled_length(recording.n_samples, recording.sample_rate, sample_rate)
 
 
+def strongest_channel(audio: np.ndarray) -> int:
+    """Of (samples, channels): the mean of several can cancel, and others may be unused."""
+    return int(np.square(audio).sum(axis=0).argmax())
+
+
+def read_parallel(
+    first: Recording,
+    second: Recording,
+    start: int,
+    n_samples: int,
+    *,
+    sample_rate: int,
+    delays: tuple[int, int],
+) -> tuple[AudioVector, AudioVector]:
+    """Read the same piece of two parallel recordings, as `read_excerpt`.
+
+    Of several channels it is the strongest of the first; where the second has as many, the same of it.
+    """
+    chosen: list[tuple[int, int]] = []
+
+    def choose(audio: np.ndarray) -> int:
+        chosen.append((strongest_channel(audio), audio.shape[1]))
+        return chosen[0][0] if chosen[0][1] == audio.shape[1] else chosen[-1][0]
+
+    parts = [
+        read_excerpt(each, start, n_samples, sample_rate=sample_rate, delay=delay, choose=choose)
+        for each, delay in zip((first, second), delays, strict=True)
+    ]
+    return parts[0], parts[1]
+
+
 def read_excerpt(
-    recording: Recording, start: int, n_samples: int, *, sample_rate: int, delay: int = 0
+    recording: Recording,
+    start: int,
+    n_samples: int,
+    *,
+    sample_rate: int,
+    delay: int = 0,
+    choose: Callable[[np.ndarray], int] = strongest_channel,
 ) -> AudioVector:
     """Read a piece of a recording, at any rate, as one channel.
 
@@ -39,12 +77,13 @@ def read_excerpt(
         Of the result, in Hz.
     delay : int
         The file counts as beginning this many of its own samples later (earlier if negative, with zeros).
+    choose : callable, optional
+        Which channel of (samples, channels) it is to be. Default: the strongest.
 
     Returns
     -------
     AudioVector
-        float32, (n_samples,); zeros behind the recording's end. Of several channels it is the strongest, as
-        the mean of several can cancel.
+        float32, (n_samples,); zeros behind the recording's end.
 
     Raises
     ------
@@ -65,7 +104,7 @@ def read_excerpt(
     begin = min(max(0, first), recording.n_samples - 1)
     end = min(max(begin + 1, last_block * down + delay), recording.n_samples)
     audio, _ = read_audio(recording.path, start=begin, n_samples=end - begin)
-    channel = audio[:, int(np.square(audio).sum(axis=0).argmax())]
+    channel = audio[:, choose(audio)]
     if first < 0:
         channel = np.concatenate([np.zeros(-first, np.float32), channel])
     if rate != sample_rate:

@@ -86,9 +86,7 @@ class Side:
         """Samples of each recording that items are cut from."""
         if not self.pairs:
             return [length_at(each, sample_rate) for each in self.speech]
-        return [
-            min(length_at(each.noisy, sample_rate), length_at(each.clean, sample_rate)) for each in self.pairs
-        ]
+        return [each.length_at(sample_rate) for each in self.pairs]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it."""

@@ -12,7 +12,7 @@ from audenoise.array_types import AudioVector
 from audenoise.errors import AudioFileError
 from audenoise.mixing import active_rms, mix_at_ratio, rms
 
-from .excerpts import SILENCE, read_excerpt
+from .excerpts import SILENCE, read_excerpt, read_parallel
 from .inputs import Side
 from .noises import Noise, NoiseDrawer, recolour
 from .pairs import Pair
@@ -93,8 +93,9 @@ class PairCutter:
         """The item, or why there is none."""
         pair, rate = self.pairs[slot.recording], self.sample_rate
         try:
-            clean = read_excerpt(pair.clean, slot.start, slot.samples, sample_rate=rate)
-            noisy = read_excerpt(pair.noisy, slot.start, slot.samples, sample_rate=rate, delay=pair.delay)
+            clean, noisy = read_parallel(
+                pair.clean, pair.noisy, slot.start, slot.samples, sample_rate=rate, delays=pair.delays
+            )
         except AudioFileError as error:
             return Skipped(pair.noisy.path, str(error))
         if rms(noisy) < SILENCE:
@@ -105,9 +106,9 @@ class PairCutter:
         speech, noise = active_rms(clean, rate), rms(noisy - clean)
         cells = {
             "clean": str(pair.clean.path),
-            "clean_offset_s": round(slot.start / rate, 6),
+            "clean_offset_s": round(slot.start / rate + pair.delays[0] / pair.clean.sample_rate, 6),
             "noise": str(pair.noisy.path),
-            "noise_offset_s": round(slot.start / rate + pair.delay / pair.noisy.sample_rate, 6),
+            "noise_offset_s": round(slot.start / rate + pair.delays[1] / pair.noisy.sample_rate, 6),
             "label": pair.noisy.label,
             "speaker": pair.clean.speaker,
             "snr_db": round(20 * np.log10(speech / noise), 3) if speech > 0 and noise > 0 else pair.snr_db,
@@ -206,6 +207,7 @@ class ItemMixer:
             "clean": str(source.path),
             "clean_offset_s": round(slot.start / rate, 6),
             "noise": " + ".join(map(str, noise.paths)) or None,
+            "noises": [str(path) for path in noise.paths],
             "noise_offset_s": noise.offset_s,
             "label": noise.label or None,
             "speaker": source.speaker,

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from audenoise.audio import resampled_length
 from audenoise.errors import AudenoiseError, DataError
 
 from .alignment import estimate_delay
-from .excerpts import SILENCE, length_at, read_excerpt
+from .excerpts import SILENCE, length_at, read_parallel
 from .layouts import traits_of
 from .pair_names import folder_pairs, match_folders, table_pairs
 from .recordings import Recording, Skipped, describe_files, map_jobs, reason_of
@@ -45,6 +46,21 @@ class Pair:
     delay: int = 0
     side: str | None = None
     snr_db: float | None = None
+
+    @property
+    def delays(self) -> tuple[int, int]:
+        """Samples, each at its own rate, that are left out at the beginning of the clean and of the noisy
+        recording, so that both begin together."""
+        ratio = self.clean.sample_rate / self.noisy.sample_rate
+        return max(0, round(-self.delay * ratio)), max(0, self.delay)
+
+    def length_at(self, sample_rate: int) -> int:
+        """Samples at another rate that both recordings have."""
+        left = [
+            (each.n_samples - delay, each.sample_rate)
+            for each, delay in zip((self.clean, self.noisy), self.delays, strict=True)
+        ]
+        return min(resampled_length(n, rate, sample_rate) if n > 0 else 0 for n, rate in left)
 
 
 def find_pairs(
@@ -163,9 +179,7 @@ def check_pair(pair: Pair, *, align: bool = False) -> Pair | Skipped:
     for start in (0,) if n_samples <= 2 * size else (0, n_samples - size):
         n = min(n_samples, size) if start or n_samples > 2 * size else n_samples
         try:
-            first, second = (
-                read_excerpt(each, start, n, sample_rate=rate) for each in (pair.clean, pair.noisy)
-            )
+            first, second = read_parallel(pair.clean, pair.noisy, start, n, sample_rate=rate, delays=(0, 0))
         except AudenoiseError as error:
             return Skipped(pair.noisy.path, reason_of(error, pair.noisy.path))
         if min(abs(first).max(), abs(second).max()) < SILENCE:
