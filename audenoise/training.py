@@ -200,7 +200,7 @@ def _fit(
     return model.network
 
 
-def go_on_with(optimizer: keras.optimizers.Optimizer, recipe: TrainingSpec, state: RunState) -> None:
+def go_on_with(optimizer: Any, recipe: TrainingSpec, state: RunState) -> None:
     """Let a run that goes on have the steps that are done, and a rate that the spec has changed.
 
     Keras restores nothing of an optimizer that has other variables now, with another schedule say.

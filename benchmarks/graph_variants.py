@@ -43,7 +43,7 @@ def session_of(path: Path, level: onnxruntime.GraphOptimizationLevel = _LEVELS.O
     options.intra_op_num_threads, options.log_severity_level = 1, 4
     options.graph_optimization_level = level
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda feed: session.run(["denoised"], feed)[0]
+    return lambda feed: np.asarray(session.run(["denoised"], feed)[0])
 
 
 def variants(graph: Path, folder: Path) -> Iterator[tuple[str, Runner]]:
