@@ -208,7 +208,8 @@ class PairsSpec(Strict):
     full_band_hz: Annotated[float, Field(ge=0)] | None = 19000.0
     """Speech that reaches this, or nine tenths of the band that the sample rate has room for, is complete. Of
     a recording that ends lower, a coder's doing mostly, nothing is taught above its end, where silence is no
-    example. Null: silence is taught there."""
+    example, nor of a frame above where its coder ended it (`audenoise.bandwidth.frame_ends_hz`). Null:
+    silence is taught there."""
     level_dbfs: Range = (-35.0, -14.0)
     denoise: Probability = 0.5
     """Share of inputs that go through the denoiser, as they do in `audenoise enhance`."""
