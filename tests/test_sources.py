@@ -336,11 +336,12 @@ def test_parallel_recordings_keep_to_one_channel(tmp_path: Path) -> None:
     sources = [
         one(write(tmp_path / f"{i}.wav", audio, subtype="FLOAT")) for i, audio in enumerate((clean, noisy))
     ]
-    found = read_parallel(sources[0], sources[1], 0, RATE, sample_rate=RATE, delays=(0, 0))
+    sizes: dict[str, Any] = {"start": 0, "n_samples": RATE, "sample_rate": RATE, "delays": (0, 0)}
+    found = read_parallel(sources[0], sources[1], **sizes)
     np.testing.assert_array_equal(found[0], clean[:, 0])
     np.testing.assert_array_equal(found[1], noisy[:, 0])
     mono = one(write(tmp_path / "mono.wav", noise, subtype="FLOAT"))
-    first, second = read_parallel(mono, sources[0], 0, RATE, sample_rate=RATE, delays=(0, 0))
+    first, second = read_parallel(mono, sources[0], **sizes)
     np.testing.assert_array_equal(first, noise.astype(np.float32))
     np.testing.assert_array_equal(second, clean[:, 0])
 

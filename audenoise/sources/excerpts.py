@@ -32,9 +32,9 @@ def strongest_channel(audio: np.ndarray) -> int:
 def read_parallel(
     first: Recording,
     second: Recording,
+    *,
     start: int,
     n_samples: int,
-    *,
     sample_rate: int,
     delays: tuple[int, int],
 ) -> tuple[AudioVector, AudioVector]:

@@ -94,7 +94,12 @@ class PairCutter:
         pair, rate = self.pairs[slot.recording], self.sample_rate
         try:
             clean, noisy = read_parallel(
-                pair.clean, pair.noisy, slot.start, slot.samples, sample_rate=rate, delays=pair.delays
+                pair.clean,
+                pair.noisy,
+                start=slot.start,
+                n_samples=slot.samples,
+                sample_rate=rate,
+                delays=pair.delays,
             )
         except AudioFileError as error:
             return Skipped(pair.noisy.path, str(error))

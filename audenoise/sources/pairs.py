@@ -179,7 +179,9 @@ def check_pair(pair: Pair, *, align: bool = False) -> Pair | Skipped:
     for start in (0,) if n_samples <= 2 * size else (0, n_samples - size):
         n = min(n_samples, size) if start or n_samples > 2 * size else n_samples
         try:
-            first, second = read_parallel(pair.clean, pair.noisy, start, n, sample_rate=rate, delays=(0, 0))
+            first, second = read_parallel(
+                pair.clean, pair.noisy, start=start, n_samples=n, sample_rate=rate, delays=(0, 0)
+            )
         except AudenoiseError as error:
             return Skipped(pair.noisy.path, reason_of(error, pair.noisy.path))
         if min(abs(first).max(), abs(second).max()) < SILENCE:
