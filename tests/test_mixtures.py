@@ -76,7 +76,7 @@ def test_what_cannot_be_used_is_left_out_by_name_and_nothing_is_decoded_twice(
     soundfile.write(folder / "silent.wav", np.zeros(RATE), RATE)
     (folder / "broken.wav").write_bytes(b"RIFF, or so it says")
     (folder / "empty.flac").write_bytes(b"")
-    soundfile.write(folder / "sample.wav", [0.5], 48000)
+    soundfile.write(folder / "sample.wav", np.array([0.5]), 48000)
     soundfile.write(folder / "nan.wav", np.array([0.1, np.nan, 0.1], np.float32), RATE, subtype="FLOAT")
     pool, skipped = build_pool([folder], sample_rate=RATE, cache=cache, jobs=1)
     assert pool.lengths.tolist() == [RATE]
