@@ -98,17 +98,16 @@ def frame_ends_hz(
     power = np.square(np.abs(stft(audio, **sizes))).T / np.square(window).sum()
     levels, edges = _levels(power, sample_rate)
     rounding = step**2 / 12
-    ends = np.full(len(levels), float(edges[-1]))
     first, n_bands = int(np.searchsorted(edges, _CLIFF_FROM_HZ)), len(edges)
+    complete = np.full(len(levels), float(edges[-1]))
     if n_bands - first < 3:
-        return ends
+        return complete
     rest = np.maximum.accumulate(levels[:, ::-1], axis=1)[:, ::-1]  # the loudest band from each on
-    heard, cliffs = levels[:, first] > _ABOVE_FLOOR * rounding, np.zeros(len(levels), bool)
-    for band in range(n_bands - 3, first - 1, -1):
-        found = (levels[:, band] > _CLIFF * rest[:, band + 2]) & (levels[:, band] > _ABOVE_FLOOR * rounding)
-        ends[found], cliffs = edges[band], cliffs | found
-    if not heard.any() or cliffs[heard].mean() < _CODED_SHARE:
-        return np.full(len(levels), float(edges[-1]))
+    heard = levels > _ABOVE_FLOOR * rounding
+    cliffs = heard[:, first:-2] & (levels[:, first:-2] > _CLIFF * rest[:, first + 2 :])
+    if not heard[:, first].any() or cliffs[heard[:, first]].any(axis=1).mean() < _CODED_SHARE:
+        return complete
+    ends = np.where(cliffs.any(axis=1), edges[first + cliffs.argmax(axis=1)], complete)
     left = levels > _LEFT * rounding
     highest = np.where(left.any(axis=1), n_bands - 1 - left[:, ::-1].argmax(axis=1), 0)
     return minimum_filter1d(np.minimum(ends, edges[highest]), 5)

@@ -11,6 +11,11 @@ _BLOCK = 8192
 """Samples that are made float64 at a time: few enough for the processor's cache, and for one thread."""
 
 
+def strongest_channel(audio: np.ndarray) -> int:
+    """Of (samples, channels): the mean of several can cancel, and others may be unused."""
+    return int(np.square(audio).sum(axis=0).argmax())
+
+
 def rms(audio: AudioVector) -> float:
     """Root mean square; full scale 1.0, 0.0 for silence."""
     flat, power = audio.reshape(-1), 0.0

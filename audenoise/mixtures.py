@@ -29,7 +29,7 @@ from audenoise import degradation
 from audenoise.array_types import AudioVector
 from audenoise.audio import find_audio, read_audio
 from audenoise.errors import AudenoiseError, DataError
-from audenoise.mixing import active_rms, loop_to_length, rms
+from audenoise.mixing import active_rms, loop_to_length, rms, strongest_channel
 from audenoise.specs import MixingSpec
 
 _FULL_SCALE = 32767
@@ -78,8 +78,7 @@ def _decode(job: tuple[Path, int]) -> tuple[np.ndarray, float] | str:
         audio, _ = read_audio(path, sample_rate=sample_rate)
         if not audio.size:
             return f"{path}: is too short for {sample_rate} Hz"
-        # One channel, since the mean of several can cancel: the strongest, as others may be unused.
-        audio = audio[:, int(np.square(audio).sum(axis=0).argmax())]
+        audio = audio[:, strongest_channel(audio)]
         peak = float(np.abs(audio).max())
         if peak < _SILENCE:
             return f"{path}: is silent"

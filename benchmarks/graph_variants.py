@@ -165,9 +165,12 @@ def table(preset: Preset, spectra: Spectra, pairs: list[tuple[np.ndarray, np.nda
         "| graph | ms per second of audio | of the time | differs by, dB | WB-PESQ | SI-SDR dB |",
         "|---|---:|---:|---:|---:|---:|",
     ]
+    feeds = [spectra.feed(noisy) for noisy, _ in pairs]
     references: list[np.ndarray] = []
     for name, run in runners.items():
-        outputs = [spectra.audio(run(spectra.feed(noisy)), len(noisy)) for noisy, _ in pairs]
+        outputs = [
+            spectra.audio(run(feed), len(noisy)) for feed, (noisy, _) in zip(feeds, pairs, strict=True)
+        ]
         references = references or outputs
         distance = np.median([snr_db(ours, theirs) for ours, theirs in zip(references, outputs, strict=True)])
         scores = [

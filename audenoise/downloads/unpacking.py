@@ -42,6 +42,10 @@ class _Member:
     opened: Callable[[], IO[bytes]]
 
 
+def _damaged(archive: Path, error: Exception) -> DownloadError:
+    return DownloadError(f"{archive}: is damaged ({error}). Remove it and download it again.")
+
+
 def unpack(archive: Path, folder: Path, *, max_bytes: int, progress: bool = False) -> int:
     """Write the files of a zip or tar archive (plain, gzip, bzip2, xz) into a folder.
 
@@ -90,16 +94,14 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int, progress: bool = Fals
                 written += _write(archive, member, folder, room=max_bytes - written)
                 bar.update(max(0, raw.tell() - bar.n))
     except _DAMAGED as error:
-        raise DownloadError(f"{archive}: is damaged ({error}). Remove it and download it again.") from None
+        raise _damaged(archive, error) from None
     except NotImplementedError as error:  # of zipfile, such as Deflate64
         raise DownloadError(
             f"{archive}: is packed in a way that can't be read here ({error}); unpack it by another program"
         ) from None
     except OSError as error:
         if error.errno is None:  # bz2's way of saying it
-            raise DownloadError(
-                f"{archive}: is damaged ({error}). Remove it and download it again."
-            ) from None
+            raise _damaged(archive, error) from None
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DownloadError(
                 f"{folder}: the disk is full. Free some space and run the command again."

@@ -10,6 +10,7 @@ import numpy as np
 from audenoise.array_types import AudioVector
 from audenoise.audio import read_audio, resample, resampled_length
 from audenoise.errors import SignalError
+from audenoise.mixing import strongest_channel
 
 from .recordings import Recording
 
@@ -22,11 +23,6 @@ SILENCE = 1e-5
 def length_at(recording: Recording, sample_rate: int) -> int:
     """Samples that a recording has at another rate."""
     return resampled_length(recording.n_samples, recording.sample_rate, sample_rate)
-
-
-def strongest_channel(audio: np.ndarray) -> int:
-    """Of (samples, channels): the mean of several can cancel, and others may be unused."""
-    return int(np.square(audio).sum(axis=0).argmax())
 
 
 def read_parallel(

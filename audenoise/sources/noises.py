@@ -10,7 +10,7 @@ from audenoise import degradation
 from audenoise.array_types import AudioVector
 from audenoise.audio import read_audio
 from audenoise.errors import AudioFileError, DataError
-from audenoise.mixing import loop_to_length, rms
+from audenoise.mixing import loop_to_length, rms, strongest_channel
 
 from .excerpts import SILENCE, DecodedCache, length_at, read_excerpt
 from .planning import Slot
@@ -202,7 +202,7 @@ class NoiseDrawer:
             source = self.responses[number]
             try:
                 audio, _ = read_audio(source.path, sample_rate=self.sample_rate)
-                channel = audio[:, int(np.square(audio).sum(axis=0).argmax())]
+                channel = audio[:, strongest_channel(audio)]
                 if channel.any():
                     return degradation.trim_response(channel)[: round(_RESPONSE_S * self.sample_rate)]
                 reason = "is silent"
