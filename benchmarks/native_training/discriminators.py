@@ -1,5 +1,5 @@
 # pyright: reportMissingImports=false, reportArgumentType=false, reportPrivateImportUsage=false
-"""The discriminators and the game's two losses in PyTorch, products in bfloat16."""
+"""The discriminators and the game's two losses in PyTorch."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from audenoise.architectures.discriminators import _RMS_FLOOR, _SLOPE, Discriminators
 from audenoise.architectures.discriminators import PeriodDiscriminator as KerasPeriodDiscriminator
 from audenoise.layers import TINY_POWER
-from native_training.fitting import parameters_of
+from native_training.fitting import PRODUCTS, parameters_of
 from native_training.transform import Transform
 
 Judged = list[tuple[list[Any], Any]]
@@ -27,7 +27,7 @@ class _Convolution(NamedTuple):
     stride: tuple[int, int]
 
     def __call__(self, x, learnt):
-        """(batch, channels, height, width) in bfloat16, the same way; padded as Keras does for ``same``."""
+        """(batch, channels, height, width) of `PRODUCTS`, the same way; padded as Keras does for ``same``."""
         direction = learnt[f"{self.path}|direction"]
         norm = torch.rsqrt(direction.square().sum((0, 1, 2)) + 1e-12)
         kernel = (direction * (norm * learnt[f"{self.path}|length"])).permute(3, 2, 0, 1)
@@ -37,8 +37,8 @@ class _Convolution(NamedTuple):
             sides = [missing // 2, missing - missing // 2, *sides]
         if any(sides):
             x = F.pad(x, sides)
-        kernel = kernel.to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
-        return F.conv2d(x, kernel, learnt[f"{self.path}|bias"].to(torch.bfloat16), self.stride)
+        kernel = kernel.to(PRODUCTS).contiguous(memory_format=torch.channels_last)
+        return F.conv2d(x, kernel, learnt[f"{self.path}|bias"].to(PRODUCTS), self.stride)
 
 
 class Opponents(torch.nn.Module):
@@ -75,7 +75,7 @@ class Opponents(torch.nn.Module):
     def forward(self, audio) -> Judged:
         judged: Judged = []
         for view, (*stack, score) in self.members:
-            x, features = view(audio).to(torch.bfloat16).contiguous(memory_format=torch.channels_last), []
+            x, features = view(audio).to(PRODUCTS).contiguous(memory_format=torch.channels_last), []
             for layer in stack:
                 x = F.leaky_relu_(layer(x, self.learnt), _SLOPE)
                 features.append(x)

@@ -1,5 +1,5 @@
 # pyright: reportMissingImports=false, reportArgumentType=false, reportPrivateImportUsage=false
-"""The enhancer's generator, its losses and its steps in PyTorch, products in bfloat16."""
+"""The enhancer's generator, its losses and its steps in PyTorch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from audenoise.enhancing.sides import RECONSTRUCTION_TERMS, band_ends_hz, bins_h
 from audenoise.layers import TINY_POWER
 from audenoise.specs.enhancer import EnhancerSpec
 from native_training.discriminators import Opponents, discriminator_loss, generator_terms, loudness_gain
-from native_training.fitting import Descent, parameters_of
+from native_training.fitting import PRODUCTS, Descent, parameters_of
 from native_training.transform import Transform
 
 NORM_EPSILON = 1e-6
@@ -43,8 +43,8 @@ class Generator(torch.nn.Module):
         return self.learnt["|".join(path)]
 
     def _dense(self, x, name: str):
-        kernel = self._get(name, "kernel").to(torch.bfloat16)
-        return (x.to(torch.bfloat16) @ kernel).float() + self._get(name, "bias")
+        kernel = self._get(name, "kernel").to(PRODUCTS)
+        return (x.to(PRODUCTS) @ kernel).float() + self._get(name, "bias")
 
     def _norm(self, x, name: str):
         size = x.shape[-1:]

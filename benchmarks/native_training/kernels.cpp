@@ -1,11 +1,10 @@
-// Forward and backward of the layers of the standard network, for processors with AVX-512 and AMX.
+// Forward and backward of the layers of the standard network, for processors with AVX2, AVX-512 or AMX.
 //
-// Tensors are float32 and contiguous, channels last. Convolutions, dense layers and the inputs of GRUs multiply
-// in bfloat16 with float32 sums (AMX); recurrences, norms and band projections compute in float32 (AVX-512).
+// Tensors are float32 and contiguous, channels last. Where there is AMX, convolutions, dense layers and the inputs
+// of GRUs multiply in bfloat16 with float32 sums; everything else, and these elsewhere, computes in float32.
 // Rows are split evenly over torch's threads, so a sum over rows depends on their number.
 
 #include <ATen/Parallel.h>
-#include <immintrin.h>
 #include <sys/syscall.h>
 #include <torch/extension.h>
 #include <unistd.h>
@@ -17,39 +16,35 @@
 #include <optional>
 #include <vector>
 
+#include "vectors.h"
+
 using at::Tensor;
-typedef __m512 vec;
-typedef uint16_t bf16;
 typedef std::vector<float> Floats;
-typedef std::vector<bf16> Halves;
 
-static bool allow_amx() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }  // ARCH_REQ_XCOMP_PERM, tile data
-
-static long up16(long n) { return (n + 15) / 16 * 16; }
-static long up32(long n) { return (n + 31) / 32 * 32; }
-static __mmask16 tail_mask(long n) { return n % 16 ? (__mmask16)((1 << (n % 16)) - 1) : (__mmask16)0xFFFF; }
+static long up(long n, long unit) { return (n + unit - 1) / unit * unit; }
+static Mask tail_mask(long n) { return first_lanes(n % 16 ? n % 16 : 16); }
 static long share(long n) { return (n + at::get_num_threads() - 1) / at::get_num_threads(); }
 static const float* data(const Tensor& t) { return t.data_ptr<float>(); }
 
 // ---------------------------------------------------------------- elementary functions
 
 static inline vec vexp(vec x) {
-  x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-80.f)), _mm512_set1_ps(80.f));
-  vec n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
-  vec r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-  vec p = _mm512_set1_ps(1.0f / 5040);
+  x = lower(higher(x, all(-80.f)), all(80.f));
+  vec n = nearest(mul(x, all(1.44269504f)));
+  vec r = sub_product(n, all(0.693359375f), x);
+  r = sub_product(n, all(-2.12194440e-4f), r);
+  vec p = all(1.0f / 5040);
   for (float c : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f})
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(c));
-  return _mm512_scalef_ps(p, n);
+    p = mul_add(p, r, all(c));
+  return times_power_of_2(p, n);
 }
 static inline vec vsigmoid(vec x) {
-  vec one = _mm512_set1_ps(1.f);
-  return _mm512_div_ps(one, _mm512_add_ps(one, vexp(_mm512_sub_ps(_mm512_setzero_ps(), x))));
+  vec one = all(1.f);
+  return over(one, add(one, vexp(sub(all(0.f), x))));
 }
 static inline vec vtanh(vec x) {
-  vec two = _mm512_set1_ps(2.f);
-  return _mm512_fmsub_ps(two, vsigmoid(_mm512_mul_ps(two, x)), _mm512_set1_ps(1.f));
+  vec two = all(2.f);
+  return mul_sub(two, vsigmoid(mul(two, x)), all(1.f));
 }
 
 // ---------------------------------------------------------------- float32 products
@@ -57,27 +52,27 @@ static inline vec vtanh(vec x) {
 // C[rows, cols] = bias + A[rows, K] B[K, ldb], cols a number of vectors, the last one masked.
 template <int ROWS, int VECS>
 static inline void product_tile(const float* A, long lda, const float* B, long ldb, float* C, long ldc, long K,
-                                const float* bias, __mmask16 last) {
+                                const float* bias, Mask last) {
   vec sum[ROWS][VECS];
   for (int i = 0; i < ROWS; i++)
-    for (int j = 0; j < VECS; j++) sum[i][j] = bias ? _mm512_loadu_ps(bias + 16 * j) : _mm512_setzero_ps();
+    for (int j = 0; j < VECS; j++) sum[i][j] = bias ? load(bias + 16 * j) : all(0.f);
   for (long k = 0; k < K; k++) {
     vec b[VECS];
-    for (int j = 0; j < VECS; j++) b[j] = _mm512_loadu_ps(B + k * ldb + 16 * j);
+    for (int j = 0; j < VECS; j++) b[j] = load(B + k * ldb + 16 * j);
     for (int i = 0; i < ROWS; i++) {
-      vec a = _mm512_set1_ps(A[i * lda + k]);
-      for (int j = 0; j < VECS; j++) sum[i][j] = _mm512_fmadd_ps(a, b[j], sum[i][j]);
+      vec a = all(A[i * lda + k]);
+      for (int j = 0; j < VECS; j++) sum[i][j] = mul_add(a, b[j], sum[i][j]);
     }
   }
   for (int i = 0; i < ROWS; i++) {
-    for (int j = 0; j + 1 < VECS; j++) _mm512_storeu_ps(C + i * ldc + 16 * j, sum[i][j]);
-    _mm512_mask_storeu_ps(C + i * ldc + 16 * (VECS - 1), last, sum[i][VECS - 1]);
+    for (int j = 0; j + 1 < VECS; j++) store(C + i * ldc + 16 * j, sum[i][j]);
+    store(C + i * ldc + 16 * (VECS - 1), sum[i][VECS - 1], last);
   }
 }
 template <int VECS>
 static void product_rows(long M, const float* A, long lda, const float* B, long ldb, float* C, long ldc, long K,
-                         const float* bias, __mmask16 last) {
-  const int ROWS = VECS == 1 ? 14 : VECS == 2 ? 12 : 8;  // what the 32 registers hold
+                         const float* bias, Mask last) {
+  const int ROWS = VECTORS == 1 ? TALL : VECS == 1 ? 14 : VECS == 2 ? 12 : TALL;
   long i = 0;
   for (; i + ROWS <= M; i += ROWS) product_tile<ROWS, VECS>(A + i * lda, lda, B, ldb, C + i * ldc, ldc, K, bias, last);
   for (; i + 4 <= M; i += 4) product_tile<4, VECS>(A + i * lda, lda, B, ldb, C + i * ldc, ldc, K, bias, last);
@@ -87,46 +82,60 @@ static void product_rows(long M, const float* A, long lda, const float* B, long 
 static void product(long M, long N, long K, const float* A, long lda, const float* B, long ldb, float* C, long ldc,
                     const float* bias = nullptr) {
   long j = 0;
-  for (; N - j > 48; j += 48) product_rows<3>(M, A, lda, B + j, ldb, C + j, ldc, K, bias ? bias + j : nullptr, 0xFFFF);
-  auto rest = N - j > 32 ? product_rows<3> : N - j > 16 ? product_rows<2> : product_rows<1>;
+  const long most = 16 * VECTORS;
+  for (; N - j > most; j += most)
+    product_rows<VECTORS>(M, A, lda, B + j, ldb, C + j, ldc, K, bias ? bias + j : nullptr, first_lanes(16));
+  auto rest = N - j > 32   ? product_rows<VECTORS>
+              : N - j > 16 ? product_rows<(VECTORS > 1) + 1>
+                           : product_rows<1>;
   rest(M, A, lda, B + j, ldb, C + j, ldc, K, bias ? bias + j : nullptr, tail_mask(N - j));
 }
 
 // W[rows, cols] += sum over f of A[f, rows] D[f, cols]
 template <int ROWS, int VECS>
 static inline void outer_tile(const float* A, long lda, const float* D, long ldd, float* W, long ldw, long F,
-                              __mmask16 last) {
+                              Mask last) {
   vec sum[ROWS][VECS];
   for (int i = 0; i < ROWS; i++)
-    for (int j = 0; j < VECS; j++) sum[i][j] = _mm512_loadu_ps(W + i * ldw + 16 * j);
+    for (int j = 0; j < VECS; j++) sum[i][j] = load(W + i * ldw + 16 * j);
   for (long f = 0; f < F; f++) {
     vec d[VECS];
-    for (int j = 0; j + 1 < VECS; j++) d[j] = _mm512_loadu_ps(D + f * ldd + 16 * j);
-    d[VECS - 1] = _mm512_maskz_loadu_ps(last, D + f * ldd + 16 * (VECS - 1));
+    for (int j = 0; j + 1 < VECS; j++) d[j] = load(D + f * ldd + 16 * j);
+    d[VECS - 1] = load(D + f * ldd + 16 * (VECS - 1), last);
     for (int i = 0; i < ROWS; i++) {
-      vec a = _mm512_set1_ps(A[f * lda + i]);
-      for (int j = 0; j < VECS; j++) sum[i][j] = _mm512_fmadd_ps(a, d[j], sum[i][j]);
+      vec a = all(A[f * lda + i]);
+      for (int j = 0; j < VECS; j++) sum[i][j] = mul_add(a, d[j], sum[i][j]);
     }
   }
   for (int i = 0; i < ROWS; i++)
-    for (int j = 0; j < VECS; j++) _mm512_storeu_ps(W + i * ldw + 16 * j, sum[i][j]);
+    for (int j = 0; j < VECS; j++) store(W + i * ldw + 16 * j, sum[i][j]);
 }
 template <int VECS>
 static void outer_rows(long M, const float* A, long lda, const float* D, long ldd, float* W, long ldw, long F,
-                       __mmask16 last) {
+                       Mask last) {
   long i = 0;
-  for (; i + 8 <= M; i += 8) outer_tile<8, VECS>(A + i, lda, D, ldd, W + i * ldw, ldw, F, last);
+  for (; i + TALL <= M; i += TALL) outer_tile<TALL, VECS>(A + i, lda, D, ldd, W + i * ldw, ldw, F, last);
+  if (TALL % 4)
+    for (; i + 4 <= M; i += 4) outer_tile<4, VECS>(A + i, lda, D, ldd, W + i * ldw, ldw, F, last);
   for (; i < M; i++) outer_tile<1, VECS>(A + i, lda, D, ldd, W + i * ldw, ldw, F, last);
 }
 // Rows of W must be writable up to the next multiple of 16.
 static void outer(long M, long N, long F, const float* A, long lda, const float* D, long ldd, float* W, long ldw) {
   long j = 0;
-  for (; N - j > 48; j += 48) outer_rows<3>(M, A, lda, D + j, ldd, W + j, ldw, F, 0xFFFF);
-  auto rest = N - j > 32 ? outer_rows<3> : N - j > 16 ? outer_rows<2> : outer_rows<1>;
+  const long most = 16 * VECTORS;
+  for (; N - j > most; j += most) outer_rows<VECTORS>(M, A, lda, D + j, ldd, W + j, ldw, F, first_lanes(16));
+  auto rest = N - j > 32 ? outer_rows<VECTORS> : N - j > 16 ? outer_rows<(VECTORS > 1) + 1> : outer_rows<1>;
   rest(M, A, lda, D + j, ldd, W + j, ldw, F, tail_mask(N - j));
 }
 
-// ---------------------------------------------------------------- bfloat16 products (AMX)
+// ---------------------------------------------------------------- products of rounded numbers
+
+#ifdef __AMX_BF16__  // in bfloat16
+
+typedef uint16_t Number;
+static const long UNIT = 32, ROW_UNIT = 32;  // columns, and rows and depth, of what is multiplied
+
+static bool ready() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }  // ARCH_REQ_XCOMP_PERM, tile data
 
 // Tiles of 16 rows of 64 bytes, for as long as a thread multiplies.
 struct Tiles {
@@ -144,7 +153,7 @@ struct Tiles {
   ~Tiles() { _tile_release(); }
 };
 // C[M, N] = A[M, K] B, or += with `add`. M, N and K are multiples of 32; B is packed as [K / 2][N][2].
-static void product_bf16(long M, long N, long K, const bf16* A, long lda, const bf16* B, float* C, long ldc, bool add) {
+static void product_packed(long M, long N, long K, const Number* A, long lda, const Number* B, float* C, long ldc, bool add) {
   for (long n = 0; n < N; n += 32)
     for (long m = 0; m < M; m += 32) {
       float* c = C + m * ldc + n;
@@ -163,19 +172,19 @@ static void product_bf16(long M, long N, long K, const bf16* A, long lda, const 
       _tile_stored(2, c + 16 * ldc, ldc * 4); _tile_stored(3, c + 16 * ldc + 16, ldc * 4);
     }
 }
-static inline bf16 rounded(float x) {
+static inline Number rounded(float x) {
   uint32_t bits;
   memcpy(&bits, &x, 4);
   return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 }
-static inline __m256i rounded16(const float* x) { return (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x)); }
-static inline void round_row(const float* from, bf16* to, long n) {
+static inline __m256i rounded16(const float* x) { return (__m256i)_mm512_cvtneps_pbh(load(x)); }
+static inline void round_row(const float* from, Number* to, long n) {
   long i = 0;
   for (; i + 16 <= n; i += 16) _mm256_storeu_si256((__m256i*)(to + i), rounded16(from + i));
   for (; i < n; i++) to[i] = rounded(from[i]);
 }
 // Two rows (the second may be missing: zeros) as pairs.
-static inline void round_pair(const float* first, const float* second, bf16* to, long n) {
+static inline void round_pair(const float* first, const float* second, Number* to, long n) {
   long i = 0;
   for (; i + 16 <= n; i += 16) {
     __m512i low = _mm512_cvtepu16_epi32(rounded16(first + i)), high = _mm512_setzero_si512();
@@ -184,18 +193,12 @@ static inline void round_pair(const float* first, const float* second, bf16* to,
   }
   for (; i < n; i++) to[2 * i] = rounded(first[i]), to[2 * i + 1] = second ? rounded(second[i]) : 0;
 }
-static void pack_pairs(const float* rows, long K, long N, bf16* to, long padded) {
+static void pack_pairs(const float* rows, long K, long N, Number* to, long padded) {
   for (long k = 0; k < K; k += 2)
     round_pair(rows + k * N, k + 1 < K ? rows + (k + 1) * N : nullptr, to + k * padded, N);
 }
-static Halves packed(const Tensor& matrix) {
-  long K = matrix.size(0), N = matrix.size(1);
-  Halves to(up32(K) * up32(N), 0);
-  pack_pairs(data(matrix), K, N, to.data(), up32(N));
-  return to;
-}
 // to[c][f] = from[f][c]
-static inline void round_transposed(const float* from, long F, long C, bf16* to, long ld) {
+static inline void round_transposed(const float* from, long F, long C, Number* to, long ld) {
   __m512i steps = _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0),
                                      _mm512_set1_epi32(C));
   long f = 0;
@@ -205,6 +208,35 @@ static inline void round_transposed(const float* from, long F, long C, bf16* to,
                           (__m256i)_mm512_cvtneps_pbh(_mm512_i32gather_ps(steps, from + f * C + c, 4)));
   for (; f < F; f++)
     for (long c = 0; c < C; c++) to[c * ld + f] = rounded(from[f * C + c]);
+}
+
+#else  // in float32
+
+typedef float Number;
+static const long UNIT = 16, ROW_UNIT = 1;
+
+static bool ready() { return true; }
+struct Tiles {
+  Tiles() {}  // not trivial, so that it counts as used
+};
+// C[M, N] = A[M, K] B[K, N]. N is a multiple of 16.
+static void product_packed(long M, long N, long K, const float* A, long lda, const float* B, float* C, long ldc, bool) {
+  product(M, N, K, A, lda, B, N, C, ldc);
+}
+static inline void round_row(const float* from, float* to, long n) { memcpy(to, from, n * 4); }
+static void pack_pairs(const float* rows, long K, long N, float* to, long padded) {
+  for (long k = 0; k < K; k++) memcpy(to + k * padded, rows + k * N, N * 4);
+}
+
+#endif
+
+typedef std::vector<Number> Numbers;
+
+static Numbers packed(const Tensor& matrix) {
+  long K = matrix.size(0), N = matrix.size(1);
+  Numbers to(up(K, UNIT) * up(N, UNIT), 0);
+  pack_pairs(data(matrix), K, N, to.data(), up(N, UNIT));
+  return to;
 }
 
 static void add_to(const Tensor& total, const Floats& part, std::mutex& lock) {
@@ -235,15 +267,15 @@ static void gru_forward_group(Group g, const float* inputs, const float* U, cons
       long at = t * g.step + i * g.row;
       const float *x = inputs + at * 3 * H, *u = recurrent.data() + i * 3 * H, *h = before + i * ld;
       for (long c = 0; c < H; c += 16) {
-        vec z = vsigmoid(_mm512_add_ps(_mm512_loadu_ps(x + c), _mm512_loadu_ps(u + c)));
-        vec r = vsigmoid(_mm512_add_ps(_mm512_loadu_ps(x + H + c), _mm512_loadu_ps(u + H + c)));
-        vec candidate = _mm512_loadu_ps(u + 2 * H + c);
-        vec n = vtanh(_mm512_fmadd_ps(r, candidate, _mm512_loadu_ps(x + 2 * H + c)));
-        _mm512_storeu_ps(out + at * H + c, _mm512_fmadd_ps(z, _mm512_sub_ps(_mm512_loadu_ps(h + c), n), n));
-        _mm512_storeu_ps(gates + at * 3 * H + c, z);
-        _mm512_storeu_ps(gates + at * 3 * H + H + c, r);
-        _mm512_storeu_ps(gates + at * 3 * H + 2 * H + c, n);
-        _mm512_storeu_ps(candidates + at * H + c, candidate);
+        vec z = vsigmoid(add(load(x + c), load(u + c)));
+        vec r = vsigmoid(add(load(x + H + c), load(u + H + c)));
+        vec candidate = load(u + 2 * H + c);
+        vec n = vtanh(mul_add(r, candidate, load(x + 2 * H + c)));
+        store(out + at * H + c, mul_add(z, sub(load(h + c), n), n));
+        store(gates + at * 3 * H + c, z);
+        store(gates + at * 3 * H + H + c, r);
+        store(gates + at * 3 * H + 2 * H + c, n);
+        store(candidates + at * H + c, candidate);
       }
     }
   }
@@ -254,25 +286,25 @@ static void gru_backward_group(Group g, const float* d_out, const float* out, co
   long H = g.units, kept = 0, most = g.rows >= 16 ? 1 : 16;  // frames gathered before they go into d_U
   Floats carried(g.rows * H, 0.f), through_U(g.rows * H, 0.f), d(g.rows * 3 * H), zeros(H, 0.f);
   Floats states(most * g.rows * H), slopes(most * g.rows * 3 * H);
-  vec one = _mm512_set1_ps(1.f);
+  vec one = all(1.f);
   for (long t = g.frames - 1; t >= 0; t--) {
     for (long i = 0; i < g.rows; i++) {
       long at = t * g.step + i * g.row;
       const float* before = t ? out + ((t - 1) * g.step + i * g.row) * H : zeros.data();
       float *to = d_inputs + at * 3 * H, *row = d.data() + i * 3 * H, *carry = carried.data() + i * H;
       for (long c = 0; c < H; c += 16) {
-        vec dh = _mm512_add_ps(_mm512_loadu_ps(d_out + at * H + c),
-                               _mm512_add_ps(_mm512_loadu_ps(carry + c), _mm512_loadu_ps(through_U.data() + i * H + c)));
-        vec z = _mm512_loadu_ps(gates + at * 3 * H + c), r = _mm512_loadu_ps(gates + at * 3 * H + H + c);
-        vec n = _mm512_loadu_ps(gates + at * 3 * H + 2 * H + c), u = _mm512_loadu_ps(candidates + at * H + c);
-        vec dz = _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(_mm512_loadu_ps(before + c), n)),
-                               _mm512_mul_ps(z, _mm512_sub_ps(one, z)));
-        vec dn = _mm512_mul_ps(_mm512_mul_ps(dh, _mm512_sub_ps(one, z)), _mm512_fnmadd_ps(n, n, one));
-        vec dr = _mm512_mul_ps(_mm512_mul_ps(dn, u), _mm512_mul_ps(r, _mm512_sub_ps(one, r)));
-        _mm512_storeu_ps(carry + c, _mm512_mul_ps(dh, z));
-        _mm512_storeu_ps(to + c, dz), _mm512_storeu_ps(to + H + c, dr), _mm512_storeu_ps(to + 2 * H + c, dn);
-        _mm512_storeu_ps(row + c, dz), _mm512_storeu_ps(row + H + c, dr);
-        _mm512_storeu_ps(row + 2 * H + c, _mm512_mul_ps(dn, r));
+        vec dh = add(load(d_out + at * H + c),
+                               add(load(carry + c), load(through_U.data() + i * H + c)));
+        vec z = load(gates + at * 3 * H + c), r = load(gates + at * 3 * H + H + c);
+        vec n = load(gates + at * 3 * H + 2 * H + c), u = load(candidates + at * H + c);
+        vec dz = mul(mul(dh, sub(load(before + c), n)),
+                               mul(z, sub(one, z)));
+        vec dn = mul(mul(dh, sub(one, z)), sub_product(n, n, one));
+        vec dr = mul(mul(dn, u), mul(r, sub(one, r)));
+        store(carry + c, mul(dh, z));
+        store(to + c, dz), store(to + H + c, dr), store(to + 2 * H + c, dn);
+        store(row + c, dz), store(row + H + c, dr);
+        store(row + 2 * H + c, mul(dn, r));
       }
     }
     sum_rows(d.data(), g.rows, 3 * H, d_bias);
@@ -332,17 +364,17 @@ static std::vector<Tensor> gru_backward(Tensor d_out, Tensor out, Tensor gates, 
 
 enum Activation { LINEAR, ELU, RELU };
 static inline vec activated(vec x, int kind) {
-  if (kind == RELU) return _mm512_max_ps(x, _mm512_setzero_ps());
+  if (kind == RELU) return higher(x, all(0.f));
   if (kind == LINEAR) return x;
-  __mmask16 below = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
-  return below ? _mm512_mask_sub_ps(x, below, vexp(x), _mm512_set1_ps(1.f)) : x;
+  Mask below = below_zero(x);
+  return any(below) ? chosen(below, sub(vexp(x), all(1.f)), x) : x;
 }
 static inline vec slope(vec x, int kind) {
-  vec one = _mm512_set1_ps(1.f);
-  if (kind == RELU) return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ), one);
+  vec one = all(1.f);
+  if (kind == RELU) return chosen(above_zero(x), one, all(0.f));
   if (kind == LINEAR) return one;
-  __mmask16 below = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
-  return below ? _mm512_mask_mov_ps(one, below, vexp(x)) : one;
+  Mask below = below_zero(x);
+  return any(below) ? chosen(below, vexp(x), one) : one;
 }
 static const int MOST = 16;  // vectors in which channels come round
 // Values of each channel, repeated until they fill whole vectors.
@@ -351,7 +383,7 @@ struct Repeated {
   Repeated(const float* of, long channels) : values(std::lcm(channels, 16L)) {
     for (size_t i = 0; i < values.size(); i++) values[i] = of[i % channels];
   }
-  vec operator[](int j) const { return _mm512_loadu_ps(values.data() + 16 * j); }
+  vec operator[](int j) const { return load(values.data() + 16 * j); }
 };
 // Calls f(offset, j, sums) for each vector; `sums` are two that end up in totals of each channel.
 template <class F>
@@ -365,13 +397,13 @@ static std::vector<std::vector<double>> channel_sums(long n, long channels, F f)
     std::vector<std::vector<double>> part(2, std::vector<double>(L, 0));
     for (long i = from; i < to;) {
       vec sums[2][MOST];
-      for (auto& row : sums) std::fill(row, row + vecs, _mm512_setzero_ps());
+      for (auto& row : sums) std::fill(row, row + vecs, all(0.f));
       for (long end = std::min(to, i + 512); i < end; i++)
         for (int j = 0; j < vecs; j++) f(i * L + 16 * j, j, sums[0][j], sums[1][j]);
       for (int s = 0; s < 2; s++)
         for (int j = 0; j < vecs; j++) {
           float values[16];
-          _mm512_storeu_ps(values, sums[s][j]);
+          store(values, sums[s][j]);
           for (int k = 0; k < 16; k++) part[s][16 * j + k] += values[k];
         }
     }
@@ -395,8 +427,8 @@ static std::vector<Tensor> norm_forward(Tensor x, Tensor gamma, Tensor beta, std
   long C = x.size(-1), n = x.numel();
   const float *from = data(x), *added = residual ? data(*residual) : nullptr;
   auto sums = channel_sums(n, C, [&](long at, int, vec& sum, vec& squares) {
-    vec value = _mm512_loadu_ps(from + at);
-    sum = _mm512_add_ps(sum, value), squares = _mm512_fmadd_ps(value, value, squares);
+    vec value = load(from + at);
+    sum = add(sum, value), squares = mul_add(value, value, squares);
   });
   auto out = at::empty_like(x), mean = at::empty({C}, x.options()), variance = at::empty({C}, x.options());
   Floats scale(C), shift(C);
@@ -408,8 +440,8 @@ static std::vector<Tensor> norm_forward(Tensor x, Tensor gamma, Tensor beta, std
   Repeated scales(scale.data(), C), shifts(shift.data(), C);
   float* to = out.data_ptr<float>();
   each_vector(n, C, [&](long at, int j) {
-    vec y = activated(_mm512_fmadd_ps(_mm512_loadu_ps(from + at), scales[j], shifts[j]), kind);
-    _mm512_storeu_ps(to + at, added ? _mm512_add_ps(y, _mm512_loadu_ps(added + at)) : y);
+    vec y = activated(mul_add(load(from + at), scales[j], shifts[j]), kind);
+    store(to + at, added ? add(y, load(added + at)) : y);
   });
   return {out, mean, variance};
 }
@@ -425,11 +457,11 @@ static std::vector<Tensor> norm_backward(Tensor d_out, Tensor x, Tensor mean, Te
     factor[c] = 1 / std::sqrt(data(variance)[c] + epsilon), offset[c] = -data(mean)[c] * factor[c];
   Repeated factors(factor.data(), C), offsets(offset.data(), C), gammas(data(gamma), C), betas(data(beta), C);
   auto sums = channel_sums(n, C, [&](long at, int j, vec& sum, vec& product) {
-    vec normalised = _mm512_fmadd_ps(_mm512_loadu_ps(from + at), factors[j], offsets[j]);
-    vec d = _mm512_loadu_ps(slopes + at);
-    if (kind != LINEAR) d = _mm512_mul_ps(d, slope(_mm512_fmadd_ps(normalised, gammas[j], betas[j]), kind));
-    _mm512_storeu_ps(to + at, d);
-    sum = _mm512_add_ps(sum, d), product = _mm512_fmadd_ps(d, normalised, product);
+    vec normalised = mul_add(load(from + at), factors[j], offsets[j]);
+    vec d = load(slopes + at);
+    if (kind != LINEAR) d = mul(d, slope(mul_add(normalised, gammas[j], betas[j]), kind));
+    store(to + at, d);
+    sum = add(sum, d), product = mul_add(d, normalised, product);
   });
   Floats by_d(C), by_x(C), constant(C);  // d_x = by_d d + by_x x + constant
   for (long c = 0; c < C; c++) {
@@ -440,8 +472,8 @@ static std::vector<Tensor> norm_backward(Tensor d_out, Tensor x, Tensor mean, Te
   }
   Repeated a(by_d.data(), C), b(by_x.data(), C), k(constant.data(), C);
   each_vector(n, C, [&](long at, int j) {
-    vec rest = _mm512_fmadd_ps(_mm512_loadu_ps(from + at), b[j], k[j]);
-    _mm512_storeu_ps(to + at, _mm512_fmadd_ps(_mm512_loadu_ps(to + at), a[j], rest));
+    vec rest = mul_add(load(from + at), b[j], k[j]);
+    store(to + at, mul_add(load(to + at), a[j], rest));
   });
   return {d_x, d_gamma, d_beta};
 }
@@ -464,22 +496,22 @@ static Tensor conv_forward(Tensor x, std::optional<Tensor> skip, Tensor kernel, 
   shape[shape.size() - 1] = s.filters, shape[shape.size() - 2] = s.out;
   auto y = at::empty(shape, x.options());
   bias = bias.contiguous();
-  long M = up32(s.out), N = up32(s.filters), K = up32(s.taps * s.channels);
+  long M = up(s.out, ROW_UNIT), N = up(s.filters, UNIT), K = up(s.taps * s.channels, ROW_UNIT);
   auto weights = packed(kernel.contiguous().reshape({s.taps * s.channels, s.filters}));
   const float *own = data(x), *more = skip ? data(*skip) : nullptr, *offset = data(bias);
   float* all = y.data_ptr<float>();
   at::parallel_for(0, s.rows, share(s.rows), [&](long from, long to) {
     Tiles tiles;
-    Halves padded((M * stride + s.before + s.bins + s.taps) * s.channels + 64, 0);
+    Numbers padded((M * stride + s.before + s.bins + s.taps) * s.channels + 64, 0);
     Floats result(M * N);
     for (long n = from; n < to; n++) {
-      bf16* row = padded.data() + s.before * s.channels;
+      Number* row = padded.data() + s.before * s.channels;
       if (!more) round_row(own + n * s.bins * s.own, row, s.bins * s.own);
       for (long f = 0; more && f < s.bins; f++) {
         round_row(own + (n * s.bins + f) * s.own, row + f * s.channels, s.own);
         round_row(more + (n * s.bins + f) * s.more, row + f * s.channels + s.own, s.more);
       }
-      product_bf16(M, N, K, padded.data(), stride * s.channels, weights.data(), result.data(), N, false);
+      product_packed(M, N, K, padded.data(), stride * s.channels, weights.data(), result.data(), N, false);
       float* out = all + n * s.out * s.filters;
       for (long f = 0; f < s.out; f++)
         for (long o = 0; o < s.filters; o++) out[f * s.filters + o] = result[f * N + o] + offset[o];
@@ -491,7 +523,7 @@ static Tensor conv_forward(Tensor x, std::optional<Tensor> skip, Tensor kernel, 
 static std::vector<Tensor> conv_backward_kernel(Tensor d_y, Tensor x, Tensor kernel, int64_t stride) {
   d_y = d_y.contiguous();
   Sizes s(x, {}, kernel, stride);
-  long N = up16(s.filters);
+  long N = up(s.filters, 16);
   auto d_kernel = at::zeros({s.taps * s.channels, N}, x.options()), d_bias = at::zeros({s.filters}, x.options());
   std::mutex lock;
   at::parallel_for(0, s.rows, share(s.rows), [&](long from, long to) {
@@ -506,10 +538,45 @@ static std::vector<Tensor> conv_backward_kernel(Tensor d_y, Tensor x, Tensor ker
   });
   return {d_kernel.narrow(1, 0, s.filters).reshape({s.taps, s.channels, s.filters}), d_bias};
 }
+// Adds up slopes of a kernel (taps, C, N), row of bins by row of bins.
+#ifdef __AMX_BF16__
+struct KernelSlopes {
+  const Sizes& s;
+  long M, C, N, ld;
+  Numbers pairs, turned;
+  KernelSlopes(const Sizes& sizes, long M, long C, long N)
+      : s(sizes), M(M), C(C), N(N), ld(M + 32), pairs(M * N, 0), turned(C * ld, 0) {}
+  void add(const float* own, const float* more, const float* d, float* part) {
+    pack_pairs(d, s.bins, s.filters, pairs.data(), N);
+    round_transposed(own, s.bins, s.own, turned.data() + s.before, ld);
+    if (more) round_transposed(more, s.bins, s.more, turned.data() + s.own * ld + s.before, ld);
+    for (long j = 0; j < s.taps; j++)
+      product_packed(C, N, M, turned.data() + j, ld, pairs.data(), part + j * C * N, N, true);
+  }
+};
+#else
+struct KernelSlopes {
+  const Sizes& s;
+  long C, N;
+  Floats padded;
+  KernelSlopes(const Sizes& sizes, long, long C, long N)
+      : s(sizes), C(C), N(N), padded((s.bins + s.padding) * s.channels, 0.f) {}
+  void add(const float* own, const float* more, const float* d, float* part) {
+    for (long f = 0; f < s.bins; f++) {
+      float* row = padded.data() + (s.before + f) * s.channels;
+      memcpy(row, own + f * s.own, s.own * 4);
+      if (more) memcpy(row + s.own, more + f * s.more, s.more * 4);
+    }
+    for (long j = 0; j < s.taps; j++)
+      outer(s.channels, s.filters, s.bins, padded.data() + j * s.channels, s.channels, d, s.filters, part + j * C * N, N);
+  }
+};
+#endif
 static std::vector<Tensor> conv_backward(Tensor d_y, Tensor x, std::optional<Tensor> skip, Tensor kernel) {
   d_y = d_y.contiguous();
   Sizes s(x, skip, kernel, 1);
-  long N = up32(s.filters), C = up32(s.channels), K = up32(s.taps * s.filters), M = up32(s.bins), ld = M + 32;
+  long N = up(s.filters, UNIT), C = up(s.channels, UNIT);
+  long K = up(s.taps * s.filters, ROW_UNIT), M = up(s.bins, ROW_UNIT);
   long after = s.taps - 1 - s.before;
   auto flipped = packed(kernel.flip(0).transpose(1, 2).reshape({s.taps * s.filters, s.channels}).contiguous());
   auto d_x = at::empty_like(x), d_skip = skip ? at::empty_like(*skip) : x;
@@ -519,23 +586,19 @@ static std::vector<Tensor> conv_backward(Tensor d_y, Tensor x, std::optional<Ten
   std::mutex lock;
   at::parallel_for(0, s.rows, share(s.rows), [&](long from, long to) {
     Tiles tiles;
-    Halves padded((M + s.taps) * s.filters + K + 64, 0), pairs(M * N, 0), turned(C * ld, 0);
+    Numbers padded((M + s.taps) * s.filters + K + 64, 0);
+    KernelSlopes kernel_slopes(s, M, C, N);
     Floats result(M * C), part(s.taps * C * N, 0.f), part_bias(s.filters, 0.f);
     for (long n = from; n < to; n++) {
       const float* d = slopes + n * s.bins * s.filters;
       round_row(d, padded.data() + after * s.filters, s.bins * s.filters);
-      product_bf16(M, C, K, padded.data(), s.filters, flipped.data(), result.data(), C, false);
+      product_packed(M, C, K, padded.data(), s.filters, flipped.data(), result.data(), C, false);
       for (long f = 0; f < s.bins; f++) {
         memcpy(to_own + (n * s.bins + f) * s.own, result.data() + f * C, s.own * 4);
         if (more)
           memcpy(to_more + (n * s.bins + f) * s.more, result.data() + f * C + s.own, s.more * 4);
       }
-      pack_pairs(d, s.bins, s.filters, pairs.data(), N);
-      round_transposed(own + n * s.bins * s.own, s.bins, s.own, turned.data() + s.before, ld);
-      if (more)
-        round_transposed(more + n * s.bins * s.more, s.bins, s.more, turned.data() + s.own * ld + s.before, ld);
-      for (long j = 0; j < s.taps; j++)
-        product_bf16(C, N, M, turned.data() + j, ld, pairs.data(), part.data() + j * C * N, N, true);
+      kernel_slopes.add(own + n * s.bins * s.own, more ? more + n * s.bins * s.more : nullptr, d, part.data());
       sum_rows(d, s.bins, s.filters, part_bias.data());
     }
     add_to(d_kernel, part, lock), add_to(d_bias, part_bias, lock);
@@ -545,9 +608,11 @@ static std::vector<Tensor> conv_backward(Tensor d_y, Tensor x, std::optional<Ten
 
 // ---------------------------------------------------------------- dense layers
 
+#ifdef __AMX_BF16__  // else PyTorch's own are as fast
+
 static const long BLOCK = 96;  // rows that are rounded and multiplied at a time
 static Tensor dense_forward(Tensor x, Tensor kernel, Tensor bias) {
-  long C = x.size(-1), n = x.numel() / C, O = kernel.size(1), K = up32(C), N = up32(O);
+  long C = x.size(-1), n = x.numel() / C, O = kernel.size(1), K = up(C, UNIT), N = up(O, UNIT);
   auto shape = x.sizes().vec();
   shape.back() = O;
   auto y = at::empty(shape, x.options());
@@ -558,12 +623,12 @@ static Tensor dense_forward(Tensor x, Tensor kernel, Tensor bias) {
   long blocks = (n + BLOCK - 1) / BLOCK;
   at::parallel_for(0, blocks, share(blocks), [&](long from, long to) {
     Tiles tiles;
-    Halves rows(BLOCK * K, 0);
+    Numbers rows(BLOCK * K, 0);
     Floats result(BLOCK * N);
     for (long b = from; b < to; b++) {
       long first = b * BLOCK, count = std::min(BLOCK, n - first);
       for (long i = 0; i < count; i++) round_row(from_rows + (first + i) * C, rows.data() + i * K, C);
-      product_bf16(BLOCK, N, K, rows.data(), K, weights.data(), result.data(), N, false);
+      product_packed(BLOCK, N, K, rows.data(), K, weights.data(), result.data(), N, false);
       for (long i = 0; i < count; i++)
         for (long o = 0; o < O; o++) all[(first + i) * O + o] = result[i * N + o] + offset[o];
     }
@@ -572,7 +637,7 @@ static Tensor dense_forward(Tensor x, Tensor kernel, Tensor bias) {
 }
 static std::vector<Tensor> dense_backward(Tensor d_y, Tensor x, Tensor kernel) {
   d_y = d_y.contiguous();
-  long C = x.size(-1), n = x.numel() / C, O = kernel.size(1), K = up32(C), N = up32(O);
+  long C = x.size(-1), n = x.numel() / C, O = kernel.size(1), K = up(C, UNIT), N = up(O, UNIT);
   auto d_x = at::empty_like(x), d_kernel = at::zeros({K, N}, x.options()), d_bias = at::zeros({O}, x.options());
   auto turned_weights = packed(kernel.t().contiguous());
   const float *from_rows = data(x), *slopes = data(d_y);
@@ -581,7 +646,7 @@ static std::vector<Tensor> dense_backward(Tensor d_y, Tensor x, Tensor kernel) {
   long blocks = (n + BLOCK - 1) / BLOCK;
   at::parallel_for(0, blocks, share(blocks), [&](long from, long to) {
     Tiles tiles;
-    Halves rows(BLOCK * N, 0), pairs(BLOCK * N, 0), turned(K * BLOCK, 0);
+    Numbers rows(BLOCK * N, 0), pairs(BLOCK * N, 0), turned(K * BLOCK, 0);
     Floats result(BLOCK * K), part(K * N, 0.f), part_bias(O, 0.f);
     for (long b = from; b < to; b++) {
       long first = b * BLOCK, count = std::min(BLOCK, n - first);
@@ -589,10 +654,10 @@ static std::vector<Tensor> dense_backward(Tensor d_y, Tensor x, Tensor kernel) {
       if (count < BLOCK) std::fill(pairs.begin(), pairs.end(), 0);
       pack_pairs(d, count, O, pairs.data(), N);
       round_transposed(from_rows + first * C, count, C, turned.data(), BLOCK);
-      product_bf16(K, N, BLOCK, turned.data(), BLOCK, pairs.data(), part.data(), N, true);
+      product_packed(K, N, BLOCK, turned.data(), BLOCK, pairs.data(), part.data(), N, true);
       sum_rows(d, count, O, part_bias.data());
       for (long i = 0; i < count; i++) round_row(d + i * O, rows.data() + i * N, O);
-      product_bf16(BLOCK, K, N, rows.data(), N, turned_weights.data(), result.data(), K, false);
+      product_packed(BLOCK, K, N, rows.data(), N, turned_weights.data(), result.data(), K, false);
       for (long i = 0; i < count; i++)
         memcpy(all + (first + i) * C, result.data() + i * K, C * 4);
     }
@@ -601,11 +666,13 @@ static std::vector<Tensor> dense_backward(Tensor d_y, Tensor x, Tensor kernel) {
   return {d_x, d_kernel.narrow(0, 0, C).narrow(1, 0, O).contiguous(), d_bias};
 }
 
+#endif
+
 // ---------------------------------------------------------------- projection of the frequency axis
 
 // (…, bins, channels) → (…, bands, channels): kernel (bands, bins), bias (bands, 1)
 static Tensor bands_forward(Tensor x, Tensor kernel, Tensor bias) {
-  long C = x.size(-1), F = x.size(-2), n = x.numel() / F / C, P = kernel.size(0), padded = up16(C);
+  long C = x.size(-1), F = x.size(-2), n = x.numel() / F / C, P = kernel.size(0), padded = up(C, 16);
   auto shape = x.sizes().vec();
   shape[shape.size() - 2] = P;
   auto y = at::empty(shape, x.options());
@@ -627,7 +694,7 @@ static Tensor bands_forward(Tensor x, Tensor kernel, Tensor bias) {
 static std::vector<Tensor> bands_backward(Tensor d_y, Tensor x, Tensor kernel) {
   d_y = d_y.contiguous();
   long C = x.size(-1), F = x.size(-2), n = x.numel() / F / C, P = kernel.size(0);
-  long by_channel = up16(C), by_bin = up16(F), by_band = up16(P);
+  long by_channel = up(C, 16), by_bin = up(F, 16), by_band = up(P, 16);
   auto transposed = kernel.t().contiguous(), d_x = at::empty_like(x);
   auto d_kernel = at::zeros({P, by_bin}, x.options()), d_bias = at::zeros({P, 1}, x.options());
   const float *all_x = data(x), *slopes = data(d_y), *weights = data(transposed);
@@ -654,11 +721,13 @@ static std::vector<Tensor> bands_backward(Tensor d_y, Tensor x, Tensor kernel) {
 }
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {
-  module.def("allow_amx", &allow_amx);
+  module.def("ready", &ready);
   module.def("gru_forward", &gru_forward), module.def("gru_backward", &gru_backward);
   module.def("norm_forward", &norm_forward), module.def("norm_backward", &norm_backward);
   module.def("conv_forward", &conv_forward), module.def("conv_backward", &conv_backward);
   module.def("conv_backward_kernel", &conv_backward_kernel);
+#ifdef __AMX_BF16__
   module.def("dense_forward", &dense_forward), module.def("dense_backward", &dense_backward);
+#endif
   module.def("bands_forward", &bands_forward), module.def("bands_backward", &bands_backward);
 }

@@ -15,10 +15,10 @@ from native_training.operators import (
     ACTIVATIONS,
     Bands,
     Convolution,
-    Dense,
     FirstConvolution,
     Norm,
     Recurrence,
+    dense,
 )
 
 MOMENTUM, EPSILON = 0.97, 1e-5
@@ -101,7 +101,7 @@ class Network(torch.nn.Module):
         return out if residual is None else out + residual
 
     def _dense(self, x, *name: str):
-        return Dense.apply(x, self._get(*name, "kernel"), self._get(*name, "bias"))
+        return dense(x, self._get(*name, "kernel"), self._get(*name, "bias"))
 
     def _bands(self, x, name: str):
         return Bands.apply(x, self._get(name, "kernel"), self._get(name, "bias"))
@@ -116,7 +116,7 @@ class Network(torch.nn.Module):
         kernel, recurrent, biases = (
             self._get(*name, "gru_cell", what) for what in ("kernel", "recurrent_kernel", "bias")
         )
-        return Recurrence.apply(Dense.apply(x, kernel, biases[0]), recurrent, biases[1])
+        return Recurrence.apply(dense(x, kernel, biases[0]), recurrent, biases[1])
 
     def _convolution(self, x, name: str, *, stride: int = 1, skip=None, first: bool = False):
         kernel, bias = (self._get(name, "convolution", what) for what in ("kernel", "bias"))
@@ -128,7 +128,7 @@ class Network(torch.nn.Module):
         """A transposed convolution whose taps are twice its stride: each output is a sum of two products."""
         kernel, bias = self._get(name, "kernel")[0], self._get(name, "bias")  # (taps, filters, channels)
         taps, filters, channels = kernel.shape
-        parts = Dense.apply(x, kernel.reshape(taps * filters, channels).t(), torch.zeros(taps * filters))
+        parts = dense(x, kernel.reshape(taps * filters, channels).t(), torch.zeros(taps * filters))
         return _overlapped(parts, bias, factor, bins)
 
     def forward(self, noisy):

@@ -12,7 +12,7 @@ from torch.utils import cpp_extension
 from audenoise.errors import AudenoiseError
 
 ACTIVATIONS = {"linear": 0, "elu": 1, "relu": 2}
-_NEEDED = ("avx512f", "avx512_bf16", "amx_bf16", "amx_tile")
+_NEEDED = ("avx2", "fma")
 
 
 def _build():
@@ -33,7 +33,7 @@ def _build():
 
 
 kernels: Any = _build()
-if not kernels.allow_amx():
+if not kernels.ready():
     raise AudenoiseError("the system lets no process use AMX; train with `audenoise train` instead")
 
 
@@ -118,6 +118,12 @@ def _product(forward, backward):
     return Product
 
 
-Dense = _product(kernels.dense_forward, kernels.dense_backward)
+def _dense(x, kernel, bias):
+    return torch.addmm(bias, x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], -1)
+
+
+in_bfloat16 = hasattr(kernels, "dense_forward")
+"""Whether products are; else they are float32 like everything."""
+dense = _product(kernels.dense_forward, kernels.dense_backward).apply if in_bfloat16 else _dense
 Bands = _product(kernels.bands_forward, kernels.bands_backward)
 """(…, bins, channels) → (…, bands, channels)."""
