@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # pyright: reportMissingImports=false
-"""Search specs like those of standard and small several times faster, on a CPU with AVX-512 and AMX (Linux).
+"""Search specs like those of standard and small several times faster, on a CPU with AVX2 or AVX-512 (Linux).
 
     pip install torch ninja setuptools
     python benchmarks/search_native.py --space SPACE --max-macs 60M --clean speech/ --noise noises/ \\

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # pyright: reportMissingImports=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
-"""Train an enhancer faster on a CPU with AMX (Linux): the first stage two to three times.
+"""Train an enhancer faster on a CPU (Linux), most with AMX: the first stage up to three times.
 
     pip install torch
     python benchmarks/train_enhancer_native.py check --spec SPEC
@@ -8,9 +8,10 @@
         --clean speech/ --noise noises/ --valid-clean … --valid-noise … --out runs/mine --steps 3000
 
 It is `audenoise train-enhancer` by another engine: the same spec, pairs, losses, optimizers, schedule and
-average of the weights, with PyTorch in place of Keras' step and products in bfloat16. `check` shows that
-losses and slopes of both sides are the same, and how long a step takes. The weights kept are the average
-after the last step. The discriminators take part from `schedule.adversarial_from_step` on.
+average of the weights, with PyTorch in place of Keras' step and products in bfloat16 where the processor has
+them. `check` shows that losses and slopes of both sides are the same, and how long a step takes. The weights
+kept are the average after the last step. The discriminators take part from `schedule.adversarial_from_step`
+on.
 """
 
 import argparse

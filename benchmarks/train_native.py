@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # pyright: reportMissingImports=false, reportArgumentType=false
-"""Train a network like the standard one several times faster, on a CPU with AVX-512 and AMX (Linux, x86-64).
+"""Train a network like the standard one several times faster, on a CPU with AVX2 or AVX-512 (Linux, x86-64).
 
     pip install torch ninja setuptools
     python benchmarks/train_native.py check --spec standard
@@ -9,7 +9,8 @@
     audenoise publish runs/mine models/mine
 
 It is `audenoise train` by another engine: the same spec, mixtures, loss, optimizer and schedule, with PyTorch
-and hand-written kernels in place of Keras' step, products in bfloat16 (`training.precision: mixed_bfloat16`).
+and hand-written kernels in place of Keras' step, products in bfloat16 where the processor has AMX
+(`training.precision: mixed_bfloat16`).
 `check` shows that network, loss and slopes are the same, and how long a step takes. Networks that are unlike
 standard are refused: see `native_training/network.py`. The weights kept are those of the last step.
 """

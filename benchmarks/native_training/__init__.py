@@ -1,1 +1,1 @@
-"""The standard network's training step in PyTorch with kernels of its own, for CPUs with AVX-512 and AMX."""
+"""The standard network's training step in PyTorch with kernels of its own, for CPUs with AVX2 and more."""
