@@ -1,11 +1,12 @@
 """Which recordings to denoise, and where each result goes."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audenoise.audio import AUDIO_SUFFIXES, find_audio
+from audenoise.audio import AUDIO_SUFFIXES, find_audio, is_media
 from audenoise.errors import AudioFileError, DataError
 
 
@@ -75,6 +76,7 @@ def plan_files(
             raise DataError(f"{text}: is the name of a file; several results need a folder")
         pairs = list(_pairs_in_folder(inputs, folder, suffix, on_error))
     pairs = list({(_real(pair.source), _real(pair.target)): pair for pair in reversed(pairs)}.values())[::-1]
+    pairs = _media_apart(pairs, suffix)
     _refuse_collisions(pairs)
     return pairs
 
@@ -102,7 +104,8 @@ def _pairs_in_folder(
     on_error: Callable[[AudioFileError], object] | None,
 ) -> Iterator[FilePair]:
     def target_for(relative: Path) -> Path:
-        return folder / relative.with_name(relative.stem + suffix + relative.suffix)
+        ending = ".wav" if is_media(relative) else relative.suffix  # these are read, not written
+        return folder / relative.with_name(relative.stem + suffix + ending)
 
     results_folder = _real(folder)
     for entry in inputs:
@@ -126,6 +129,17 @@ def _pairs_in_folder(
             for other in others:
                 on_error(other)
         yield from found
+
+
+def _media_apart(pairs: list[FilePair], suffix: str) -> list[FilePair]:
+    """talk.m4a beside talk.wav or talk.mp4: its result is talk.m4a.wav then."""
+    named = Counter(_real(pair.target) for pair in pairs)
+    return [
+        FilePair(pair.source, pair.target.with_name(f"{pair.source.name}{suffix}{pair.target.suffix}"))
+        if named[_real(pair.target)] > 1 and is_media(pair.source)
+        else pair
+        for pair in pairs
+    ]
 
 
 def _refuse_collisions(pairs: Sequence[FilePair]) -> None:

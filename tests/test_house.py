@@ -265,7 +265,7 @@ def test_every_import_is_a_declared_dependency() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"]]
-    for extra in ("app", "cluster", "metrics", "benchmarks", "live", "litert", "jax"):
+    for extra in ("app", "cluster", "metrics", "benchmarks", "live", "litert", "jax", "media"):
         wanted += extras[extra]
     declared = {re.split(r"[\[<>=!~; ]", each)[0] for each in wanted}
     assert undeclared_imports(package_sources(), declared) == []

@@ -117,7 +117,8 @@ def test_folders_keep_their_structure_and_one_bad_file_does_not_stop_the_rest(
     assert predict("in", "missing.wav", "in/a.wav", "-o", "out", "--suffix", "_clean") == 1
     assert left_in(tmp_path / "out") == ["a_clean.wav", "deep/b_clean.FLAC", "deep/er/c_clean.ogg"]
     lines = errors(capsys)
-    assert "Memo.M4A: is not audio that can be read here. Convert it to wav" in lines.pop(0)
+    memo = next(line for line in lines if "Memo.M4A: is not audio that can be read here" in line)
+    lines.remove(memo)
     bad = ["cut", "empty", "inf", "nan", "text", "zero", "missing"]
     assert [line.split("error: ")[1].split(".wav")[0].split("/")[-1] for line in lines] == bad
 
@@ -256,10 +257,10 @@ def test_what_can_not_be_read_is_counted(
     (tmp_path / "phone/memo.m4a").write_bytes(b"not looked at")
     sf.write("phone/a.wav", noise(4000), 16000)
     assert predict("phone", "-o", "out") == 1
-    assert capsys.readouterr().err.splitlines()[-2:] == [
-        f"audenoise: wrote {Path('out/a.wav')}",
-        "audenoise: 1 denoised, 0 kept, 1 failed",
-    ]
+    error, last = capsys.readouterr().err.splitlines()
+    assert "phone/memo.m4a" in error
+    assert last == "audenoise: 1 denoised, 0 kept, 1 failed"
+    assert sf.info("out/a.wav").frames == 4000
 
 
 @pytest.mark.parametrize("amplitude", [0.0, 30.0])

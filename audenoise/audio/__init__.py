@@ -15,6 +15,7 @@ from .info import (
     find_audio,
     shown,
 )
+from .media import MEDIA_SUFFIXES, is_media
 from .reader import AudioReader, read_audio
 from .resampling import StreamResampler, resample, resampled_blocks, resampled_length
 from .writer import AudioWriter, can_write, check_output, output_format, remove_left_parts, write_audio
@@ -23,6 +24,7 @@ __all__ = [
     "AUDIO_SUFFIXES",
     "MAX_CHANNELS",
     "MAX_SAMPLE_RATE",
+    "MEDIA_SUFFIXES",
     "MIN_SAMPLE_RATE",
     "AudioInfo",
     "AudioReader",
@@ -33,6 +35,7 @@ __all__ = [
     "check_output",
     "find_audio",
     "flac_base64",
+    "is_media",
     "output_format",
     "read_audio",
     "remove_left_parts",

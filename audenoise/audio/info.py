@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import soundfile as sf
@@ -15,6 +15,7 @@ import soundfile as sf
 from ..errors import AudioFileError
 from . import probe
 from .chatter import decoder_kept_quiet
+from .media import MEDIA_SUFFIXES, MediaFile, can_read_media, holds_media, is_cut
 
 AUDIO_SUFFIXES = (
     ".wav",
@@ -30,20 +31,6 @@ AUDIO_SUFFIXES = (
     ".au",
     ".caf",
 )
-# Recordings as phones and cameras make them, which libsndfile doesn't read.
-_OTHER_SUFFIXES = (
-    ".m4a",
-    ".m4b",
-    ".aac",
-    ".wma",
-    ".amr",
-    ".3gp",
-    ".mp4",
-    ".mov",
-    ".mkv",
-    ".avi",
-    ".webm",
-)
 # A header outside these is damaged or hostile: 1 Hz would make a resampler write 16000 samples for every one
 # it reads.
 MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 1_000, 1_000_000
@@ -52,6 +39,9 @@ MAX_CHANNELS = 1_024  # libsndfile's own limit
 _UNKNOWN_LENGTH = 2**62  # libsndfile answers 2**63 - 1 where the header leaves the length open
 _COUNT_BLOCK = 65_536
 _NOT_AUDIO = "is not audio that can be read here. Convert it to wav, flac, ogg or mp3."
+_NEEDS_MEDIA = (
+    "needs FFmpeg's decoders: `pip install av` (or audenoise[media]), or convert it to wav, flac, ogg or mp3."
+)
 COPY_AGAIN = "Copy or download it again, or convert the readable part with ffmpeg."
 
 
@@ -112,6 +102,9 @@ class _SequentialFile(sf.SoundFile):
             return super().read(*args, **keywords)
 
 
+AudioFile: TypeAlias = sf.SoundFile | MediaFile
+
+
 def _without_resource_fork(file: Any) -> Any:
     """The file as it is given; open already where libsndfile would look into its ``._name`` as well.
 
@@ -145,12 +138,14 @@ def find_audio(
         whatever its suffix. Hidden files and folders (`.name`) are left out.
     on_error : callable, optional
         Called for each folder below `path` that can't be listed; without it, that is an error. Called also
-        for each recording of a kind that can't be read (m4a, mp4); without it, these are left out.
+        for each recording of a kind that can't be read without PyAV where that isn't installed (m4a, mp4);
+        without it, these are left out.
 
     Returns
     -------
     list of Path
-        Sorted; the suffix is one of `AUDIO_SUFFIXES` in any case. Empty if the folder has no audio.
+        Sorted; the suffix is one of `AUDIO_SUFFIXES` in any case, or with PyAV of `MEDIA_SUFFIXES`. Empty if
+        the folder has no audio.
 
     Raises
     ------
@@ -171,6 +166,7 @@ def find_audio(
         on_error(problem)
 
     found, seen = [], set()
+    readable = AUDIO_SUFFIXES + (MEDIA_SUFFIXES if can_read_media() else ())
     for folder, subfolders, names in os.walk(root, onerror=refuse, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:
@@ -181,11 +177,24 @@ def find_audio(
         for name in sorted(names):
             if name.startswith("."):
                 continue
-            if name.lower().endswith(AUDIO_SUFFIXES):
+            if name.lower().endswith(readable):
                 found.append(Path(folder, name))
-            elif on_error is not None and name.lower().endswith(_OTHER_SUFFIXES):
-                on_error(AudioFileError(f"{shown(Path(folder, name))}: {_NOT_AUDIO}"))
+            elif on_error is not None and name.lower().endswith(MEDIA_SUFFIXES):
+                on_error(AudioFileError(f"{shown(Path(folder, name))}: {_NEEDS_MEDIA}"))
     return sorted(found)
+
+
+def _begins_like_media(path: Path) -> bool:
+    try:
+        return holds_media(path)
+    except OSError:  # moved away in the meantime
+        return False
+
+
+def _opened(path: Path) -> AudioFile:
+    if holds_media(path) and can_read_media():
+        return MediaFile(path)
+    return _SequentialFile(sndfile_name(path))
 
 
 def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
@@ -194,8 +203,9 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
     Parameters
     ----------
     path : path-like
-        Any format that libsndfile reads. A file whose header leaves the length open (an MP3 without a Xing
-        tag, a FLAC written to a pipe) is decoded once to count its samples.
+        Any format that libsndfile reads, and with PyAV those of `MEDIA_SUFFIXES`. A file whose header leaves
+        the length open or says it roughly (an MP3 without a Xing tag, a FLAC written to a pipe, m4a) is
+        decoded once to count its samples.
 
     Returns
     -------
@@ -212,12 +222,12 @@ def audio_info(path: str | os.PathLike[str]) -> AudioInfo:
 
 
 @contextmanager
-def open_audio(path: Path) -> Iterator[tuple[sf.SoundFile, AudioInfo]]:
+def open_audio(path: Path) -> Iterator[tuple[AudioFile, AudioInfo]]:
     """Open a file with every check that needs no decoding (see `audio_info`)."""
     _check_readable(path)
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(_SequentialFile(sndfile_name(path)))
+            file = stack.enter_context(_opened(path))
             info = _inspect(path, file)
         except (RuntimeError, TypeError, ValueError) as error:
             raise AudioFileError(f"{shown(path)}: {_why_not_opened(path, error)}") from error
@@ -267,10 +277,14 @@ def _why_not_opened(path: Path, error: Exception) -> str:
         return f"can't be read ({problem.strerror})."
     if head[:4] in (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff") or head[:3] == b"ID3":
         return f"has a damaged or unsupported audio header ({reason or 'unknown layout'}). {COPY_AGAIN}"
-    return _NOT_AUDIO
+    if not _begins_like_media(path):
+        return _NOT_AUDIO
+    if not can_read_media():
+        return _NEEDS_MEDIA
+    return f"has no audio that can be decoded ({reason or error}). {COPY_AGAIN}"
 
 
-def _inspect(path: Path, file: sf.SoundFile) -> AudioInfo:
+def _inspect(path: Path, file: AudioFile) -> AudioInfo:
     name = shown(path)
     if file.format == "RAW":  # libsndfile takes any bytes named .gsm or .vox for audio
         raise AudioFileError(
@@ -293,7 +307,7 @@ def _inspect(path: Path, file: sf.SoundFile) -> AudioInfo:
     if file.format == "OGG" and probe.ogg_is_cut(path):
         raise AudioFileError(f"{name}: is cut short (it ends inside an Ogg page). {COPY_AGAIN}")
 
-    n_samples = file.frames
+    n_samples = _count(path) if isinstance(file, MediaFile) else file.frames
     if file.format == "MP3" and not probe.mp3_has_length(path):
         # libsndfile guesses the length from the first frames and never reads past the guess.
         if probe.mp3_samples(path) > n_samples + 2 * 1152:
@@ -319,11 +333,16 @@ def _inspect(path: Path, file: sf.SoundFile) -> AudioInfo:
 def _count(path: Path) -> int:
     """Count the samples of a file by decoding it."""
     total = 0
-    with _SequentialFile(sndfile_name(path)) as file:
+    with _opened(path) as file:
         block = np.empty((_COUNT_BLOCK, file.channels), np.float32)
         try:
             while rows := len(file.read(out=block)):
                 total += rows
         except sf.SoundFileError as error:
             raise AudioFileError(f"{shown(path)}: is damaged after sample {total}. {COPY_AGAIN}") from error
+        if isinstance(file, MediaFile) and is_cut(file, total):
+            raise AudioFileError(
+                f"{shown(path)}: is cut short ({total / file.announced_samples:.1%} of its audio is there). "
+                f"{COPY_AGAIN}"
+            )
     return total

@@ -12,7 +12,8 @@ import soundfile as sf
 from ..array_types import AudioVector, MultichannelAudio
 from ..errors import AudioFileError, SignalError
 from . import probe
-from .info import COPY_AGAIN, AudioInfo, can_seek, open_audio, shown
+from .info import COPY_AGAIN, AudioFile, AudioInfo, can_seek, open_audio, shown
+from .media import MediaFile
 from .resampling import resample
 
 _READ_BLOCK = 65_536
@@ -26,7 +27,7 @@ class AudioReader:
     Parameters
     ----------
     path : path-like
-        Any format that libsndfile reads.
+        Any format that `audio_info` reads.
 
     Attributes
     ----------
@@ -49,7 +50,7 @@ class AudioReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._file: sf.SoundFile | None = None
+        self._file: AudioFile | None = None
         self._position: int | None = None  # the next sample of the file, None after an error
         self._stack = ExitStack()
 
@@ -114,11 +115,11 @@ class AudioReader:
             position += asked
             yield rows
 
-    def _at(self, file: sf.SoundFile, start: int) -> sf.SoundFile:
+    def _at(self, file: AudioFile, start: int) -> AudioFile:
         """The file where its next sample is `start`: itself, or opened again where it can't go back."""
         if start == self._position:
             return file
-        if not can_seek(file):
+        if isinstance(file, MediaFile) or not can_seek(file):
             if self._position is None or start < self._position:
                 self._stack.close()
                 file = self.__enter__()._file or file
@@ -151,7 +152,7 @@ class AudioReader:
             f"{position / self.info.sample_rate:.1f} s. {COPY_AGAIN}"
         )
 
-    def _read(self, file: sf.SoundFile, n_samples: int, position: int) -> MultichannelAudio:
+    def _read(self, file: AudioFile, n_samples: int, position: int) -> MultichannelAudio:
         rows = np.empty((n_samples, self.info.channels), np.float32)
         self._position = None
         try:
@@ -181,7 +182,7 @@ def read_audio(
     Parameters
     ----------
     path : path-like
-        Any format that libsndfile reads.
+        Any format that `audio_info` reads.
     sample_rate : int, optional
         Resample to this rate in Hz; by default the file's rate is kept.
     mono : bool

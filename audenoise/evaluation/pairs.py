@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from audenoise.array_types import MultichannelAudio
-from audenoise.audio import AUDIO_SUFFIXES, audio_info, find_audio, read_audio
+from audenoise.audio import AUDIO_SUFFIXES, MEDIA_SUFFIXES, audio_info, find_audio, read_audio
 from audenoise.crops import StoredStft
 from audenoise.errors import DataError
 from audenoise.shards import ShardIndex
@@ -107,7 +107,8 @@ class Left:
 
 def stem_of(name: str) -> str:
     """Return a name without the suffix of an audio file, as it is matched."""
-    return name[: -len(PurePath(name).suffix)] if name.lower().endswith(AUDIO_SUFFIXES) else name
+    is_one = name.lower().endswith(AUDIO_SUFFIXES + MEDIA_SUFFIXES)
+    return name[: -len(PurePath(name).suffix)] if is_one else name
 
 
 def files_by_stem(folder: Path) -> tuple[dict[str, Path], list[Left]]:
