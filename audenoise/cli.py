@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,36 @@ from audenoise.cli_tuning import tune
 from audenoise.errors import AudenoiseError, one_line
 from audenoise.interrupts import Terminated, signals_held, termination_unwinds
 
+_SYNONYMS = {
+    "denoise": "predict",
+    "clean": "predict",
+    "restore": "enhance",
+    "fit": "train",
+    "score": "evaluate",
+}
 _INTERRUPTED = 130
 _TERMINATED = 143
 
 
 class _Commands(OrderedCommands):
-    """Ctrl-C or `kill` as one line."""
+    """Ctrl-C or `kill` as one line; for a recording or another word in a command's place, what is meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            first = args[0]
+            if os.path.exists(first):
+                where = f"{first} -o CLEAN" if not os.path.isdir(first) else f"{first} -o FOLDER"
+                raise click.UsageError(
+                    f"{first} is no command. Denoise it by `audenoise predict {where}`."
+                ) from error
+            near = [_SYNONYMS[first]] if first in _SYNONYMS else get_close_matches(first, self.commands)
+            if near:
+                raise click.UsageError(f"No such command '{first}'. Is `{near[0]}` meant?") from error
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -130,3 +131,29 @@ def test_commands_of_models_are_listed_from_the_first_to_the_last_that_one_needs
         cli(["models", "--help"])
     listed = capsys.readouterr().out.partition("Commands:")[2].split()
     assert [word for word in listed if word in ("list", "show", "check")][:3] == ["list", "show", "check"]
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        ("talk.wav", "Denoise it by `audenoise predict talk.wav -o CLEAN`"),
+        ("folder", "Denoise it by `audenoise predict folder -o FOLDER`"),
+        ("denoise", "Is `predict` meant?"),
+        ("evalute", "Is `evaluate` meant?"),
+        ("xyzzy", "No such command 'xyzzy'. See `audenoise --help`."),
+    ],
+)
+def test_what_is_no_command_is_told_what_is_meant(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    first: str,
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("talk.wav").touch()
+    Path("folder").mkdir()
+    assert main([first]) == 2
+    printed = capsys.readouterr().err
+    assert says in printed
+    assert len(printed.splitlines()) == 1
