@@ -55,6 +55,7 @@ def message(path: Path) -> str:
         ("a.webm", "libopus", 2, "MATROSKA", "OPUS"),
         ("a.mkv", "flac", 2, "MATROSKA", "FLAC"),
         ("misnamed.wav", "aac", 2, "MOV", "AAC"),
+        ("12:30 Größe.m4a", "aac", 1, "MOV", "AAC"),
     ],
 )
 def test_a_sound_track_is_read_without_delay(

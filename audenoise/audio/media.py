@@ -87,7 +87,8 @@ class MediaFile:
 
         self._waiting: list[np.ndarray] = []
         with _errors():
-            self._container = av.open(str(path), metadata_errors="ignore")
+            # As a file in any case: "12:30.m4a" would be looked for by a protocol named 12.
+            self._container = av.open(f"file:{path}", metadata_errors="ignore")
         try:
             with _errors():
                 tracks = self._container.streams.audio
