@@ -15,7 +15,7 @@ import soundfile as sf
 from ..errors import AudioFileError
 from . import probe
 from .chatter import decoder_kept_quiet
-from .media import MEDIA_SUFFIXES, MediaFile, can_read_media, holds_media, is_cut
+from .media import HEAD_BYTES, MEDIA_SUFFIXES, MediaFile, begins_like_media, can_read_media
 
 AUDIO_SUFFIXES = (
     ".wav",
@@ -184,15 +184,13 @@ def find_audio(
     return sorted(found)
 
 
-def _begins_like_media(path: Path) -> bool:
-    try:
-        return holds_media(path)
-    except OSError:  # moved away in the meantime
-        return False
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(HEAD_BYTES)
 
 
 def _opened(path: Path) -> AudioFile:
-    if holds_media(path) and can_read_media():
+    if begins_like_media(_head(path)) and can_read_media():
         return MediaFile(path)
     return _SequentialFile(sndfile_name(path))
 
@@ -271,13 +269,12 @@ def _why_missing(name: str) -> str:
 def _why_not_opened(path: Path, error: Exception) -> str:
     reason = " ".join((getattr(error, "error_string", "") or "").split())
     try:
-        with open(path, "rb") as file:
-            head = file.read(12)
+        head = _head(path)
     except OSError as problem:  # moved away in the meantime
         return f"can't be read ({problem.strerror})."
     if head[:4] in (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b"caff") or head[:3] == b"ID3":
         return f"has a damaged or unsupported audio header ({reason or 'unknown layout'}). {COPY_AGAIN}"
-    if not _begins_like_media(path):
+    if not begins_like_media(head):
         return _NOT_AUDIO
     if not can_read_media():
         return _NEEDS_MEDIA
@@ -340,7 +337,7 @@ def _count(path: Path) -> int:
                 total += rows
         except sf.SoundFileError as error:
             raise AudioFileError(f"{shown(path)}: is damaged after sample {total}. {COPY_AGAIN}") from error
-        if isinstance(file, MediaFile) and is_cut(file, total):
+        if isinstance(file, MediaFile) and file.is_cut(total):
             raise AudioFileError(
                 f"{shown(path)}: is cut short ({total / file.announced_samples:.1%} of its audio is there). "
                 f"{COPY_AGAIN}"

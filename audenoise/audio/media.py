@@ -25,6 +25,8 @@ MEDIA_SUFFIXES = (
     ".webm",
 )
 """Recordings as phones and cameras make them."""
+HEAD_BYTES = 12
+"""Of a file, by which it is known what kind it is."""
 
 _CUT_S = 0.5  # the last frame may be filled up, and a track may begin a little later than the others
 _ASF = bytes.fromhex("3026b2758e66cf11")
@@ -39,16 +41,8 @@ def is_media(path: Path) -> bool:
     return path.suffix.lower() in MEDIA_SUFFIXES
 
 
-def holds_media(path: Path) -> bool:
-    """Whether a file begins like one of these kinds, whatever its name.
-
-    Raises
-    ------
-    OSError
-        If it can't be read.
-    """
-    with open(path, "rb") as file:
-        head = file.read(12)
+def begins_like_media(head: bytes) -> bool:
+    """Whether the first `HEAD_BYTES` of a file are those of one of these kinds, whatever its name."""
     return (
         head[4:8] == b"ftyp"  # m4a, mp4, mov, 3gp
         or head.startswith((_MATROSKA, _ASF, b"#!AMR"))
@@ -122,6 +116,10 @@ class MediaFile:
         found = {**self._container.metadata, **self._track.metadata}
         return {_TAGS[key.lower()]: value for key, value in found.items() if key.lower() in _TAGS and value}
 
+    def is_cut(self, n_samples: int) -> bool:
+        """Whether clearly fewer samples than announced were found."""
+        return n_samples + _CUT_S * self.samplerate < self.announced_samples
+
     def read(self, out: np.ndarray) -> np.ndarray:
         """Fill (samples, channels) float32 as far as there is audio, and return the part that was filled."""
         done = 0
@@ -178,8 +176,3 @@ def _errors() -> Iterator[None]:
         yield
     except FFmpegError as error:
         raise sf.SoundFileRuntimeError(error.strerror or str(error)) from error
-
-
-def is_cut(file: MediaFile, n_samples: int) -> bool:
-    """Whether clearly fewer samples than announced were found."""
-    return n_samples + _CUT_S * file.samplerate < file.announced_samples
