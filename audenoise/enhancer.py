@@ -262,10 +262,7 @@ class Enhancer(AppliedModel):
         scaled = np.ascontiguousarray(spectrum / self._window_sum, np.complex64)
         shown = {"spectrum": scaled.view(np.float32).reshape(*scaled.shape, 2)}
         if self._conditioned:
-            sizes = {name: self._analysis[name] for name in ("hop_length", "win_length")}
-            shown["conditioning"] = np.stack(
-                [frame_features(np.ascontiguousarray(each), self.sample_rate, **sizes) for each in audio.T]
-            )
+            shown["conditioning"] = np.stack([self.told(np.ascontiguousarray(each)) for each in audio.T])
         try:
             enhanced = np.ascontiguousarray(self._session.run(["enhanced"], shown)[0])
         except Exception as error:
@@ -273,6 +270,11 @@ class Enhancer(AppliedModel):
         result = restrained(scaled, enhanced.view(np.complex64)[..., 0], self._power_scale) * self._window_sum
         result[~scaled.any(axis=2)] = 0.0  # silence stays silent
         return istft(result.swapaxes(1, 2), n_samples=len(audio), **self._analysis).T
+
+    def told(self, audio: AudioVector) -> np.ndarray:
+        """What the network is told about one channel beside its spectrum, (frames, 4); see `conditioning`."""
+        sizes = {name: self._analysis[name] for name in ("hop_length", "win_length")}
+        return frame_features(audio, self.sample_rate, **sizes)
 
     def run_all(self, pieces: Sequence[np.ndarray]) -> list[np.ndarray]:
         """`run` of each, as many at a time as there are threads."""

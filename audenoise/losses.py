@@ -60,6 +60,11 @@ def third_octave_bands(sample_rate: int, n_fft: int) -> np.ndarray:
     return bands[:, bands.any(0) & (edges[1] <= sample_rate / 2)].astype(np.float32)
 
 
+def segment_frames(sample_rate: int, hop_length: int) -> int:
+    """Frames in a segment of `envelope_distance`."""
+    return round(ENVELOPE_SEGMENT_S * sample_rate / hop_length)
+
+
 def envelope_distance(reference, estimate, bands: np.ndarray, *, n_frames: int):
     """One minus the correlation of short-time envelopes, as in ESTOI (Jensen and Taal 2016).
 
@@ -161,10 +166,9 @@ def denoising_losses(
     if weights.waveform:
         terms["waveform"] = ops.mean(ops.abs(clean - audio), -1)
     if weights.envelope:
-        hop_s = transform.hop / transform.sample_rate
         bands = third_octave_bands(transform.sample_rate, transform.n_fft)
         terms["envelope"] = envelope_distance(
-            reference, estimate, bands, n_frames=round(ENVELOPE_SEGMENT_S / hop_s)
+            reference, estimate, bands, n_frames=segment_frames(transform.sample_rate, transform.hop)
         )
     if weights.loudness:
         terms["loudness"] = loudness_distance(

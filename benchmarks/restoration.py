@@ -146,6 +146,19 @@ def joined(folder: Path, seconds: float, reach_hz: float = 0.0) -> list[list[Pat
     return groups
 
 
+def groups_of(speech: list[Path], *, files: int, seconds: float, reach_hz: float) -> list[list[Path]]:
+    """Recordings to be joined, so many of each folder, spread over it."""
+    groups: list[list[Path]] = []
+    for folder in speech:
+        own = joined(folder, seconds, reach_hz)
+        if not own:
+            reach = f" that reaches {reach_hz:g} Hz" if reach_hz else ""
+            raise AudenoiseError(f"{folder}: holds no {seconds:g} s of speech in one folder{reach}")
+        spread = np.linspace(0, len(own) - 1, min(files, len(own))).astype(int)
+        groups += [own[i] for i in spread]
+    return groups
+
+
 def read_joined(paths: list[Path], seconds: float) -> tuple[np.ndarray, int]:
     parts, rate = [], 0
     for path in paths:
@@ -277,16 +290,9 @@ def main() -> int:
         if arguments.words_only and recogniser is None:
             raise AudenoiseError("--words-only: needs a recogniser; see --words")
         tools(arguments.denoiser, arguments.model)
-        groups = []
-        for folder in arguments.speech:
-            own = joined(folder, arguments.seconds, arguments.reach)
-            if not own:
-                reach = f" that reaches {arguments.reach:g} Hz" if arguments.reach else ""
-                raise AudenoiseError(
-                    f"{folder}: holds no {arguments.seconds:g} s of speech in one folder{reach}"
-                )
-            spread = np.linspace(0, len(own) - 1, min(arguments.files, len(own))).astype(int)
-            groups += [own[i] for i in spread]
+        groups = groups_of(
+            arguments.speech, files=arguments.files, seconds=arguments.seconds, reach_hz=arguments.reach
+        )
         work = partial(
             measure,
             denoiser=arguments.denoiser,

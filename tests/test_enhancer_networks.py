@@ -204,6 +204,23 @@ def test_nothing_is_taught_above_the_end_of_a_target() -> None:
             assert (float(other[name]) != pytest.approx(float(terms[name]))) == counts
 
 
+def test_the_envelope_term_sees_wrong_moments_and_not_a_wrong_level() -> None:
+    spec = tiny(training={"crop_s": 0.8}, loss={"envelope": 1.0})
+    side, pairs = Game(spec).generator_side, pair_batch(0, spec, n_samples=spec.crop_samples)
+    seconds = np.arange(spec.crop_samples) / spec.sample_rate
+    swells = 0.5 + 0.5 * np.sin(2 * np.pi * 4 * seconds + np.array([[0.0], [2.0]]))
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, seconds.size))
+    target, outputs = (noise * swells).astype(np.float32), dict(side(pairs.inputs()))
+
+    def found(audio) -> float:
+        terms = side.terms(pairs.inputs(), {**pairs.targets(), "target": target}, {**outputs, "audio": audio})
+        return float(terms["envelope"])
+
+    assert found(target) == pytest.approx(0, abs=1e-3)
+    assert found(0.3 * target) == pytest.approx(0, abs=0.01)
+    assert found((noise * (1 - swells)).astype(np.float32)) > 0.4
+
+
 def test_an_untrained_network_gives_back_nearly_what_it_got() -> None:
     spec = tiny()
     inputs = inputs_for(spec, 20)

@@ -18,11 +18,11 @@ from audenoise.architectures.enhancer import build_generator
 from audenoise.architectures.enhancer_layers import band_weights, log_mel
 from audenoise.enhancer_pairs import PairBatch
 from audenoise.layers import SpectralTransform, ops, to_numpy
-from audenoise.losses import compressed_losses
+from audenoise.losses import compressed_losses, envelope_distance, segment_frames, third_octave_bands
 from audenoise.optimizers import AdamW, WarmCosine
 from audenoise.specs.enhancer import EnhancerSpec
 
-RECONSTRUCTION_TERMS = ("mel", "output_mel", "stft", "magnitude", "complex", "phase", "waveform")
+RECONSTRUCTION_TERMS = ("mel", "output_mel", "stft", "magnitude", "complex", "phase", "envelope", "waveform")
 GENERATOR_TERMS = (*RECONSTRUCTION_TERMS, "pitch", "residual")
 ADVERSARIAL_TERMS = ("adversarial", "feature_matching")
 
@@ -116,6 +116,8 @@ class GeneratorSide(_Side):
             sample_rate=spec.sample_rate, n_fft=spec.stft.n_fft, bands=spec.mel.bands
         )
         self.band_ends_hz = band_ends_hz(spec, self.band_weights)
+        self.thirds = third_octave_bands(spec.sample_rate, spec.stft.n_fft)
+        self.segment_frames = segment_frames(spec.sample_rate, spec.stft.hop_length)
         self.loss_weights_ = {
             **{name: getattr(loss, name) for name in (*RECONSTRUCTION_TERMS, *ADVERSARIAL_TERMS)},
             "pitch": spec.auxiliary.pitch,
@@ -163,7 +165,7 @@ class GeneratorSide(_Side):
         found: dict[str, Any] = {}
         if weights["mel"]:
             found["mel"] = losses.mel_distance(wanted * known, outputs["mel"][:, :, 0] * known)
-        if any(weights[name] for name in ("output_mel", "magnitude", "complex", "phase")):
+        if any(weights[name] for name in ("output_mel", "magnitude", "complex", "phase", "envelope")):
             again = transform.stft(audio)
             if weights["output_mel"]:
                 found["output_mel"] = losses.mel_distance(wanted, log_mel(again, self.band_weights))
@@ -171,6 +173,10 @@ class GeneratorSide(_Side):
             if weights["magnitude"] or weights["complex"]:
                 pair = reference * scale, again * scale
                 found["magnitude"], found["complex"] = compressed_losses(*pair, self.spec.loss.compression)
+            if weights["envelope"]:
+                found["envelope"] = envelope_distance(
+                    reference * scale, again * scale, self.thirds, n_frames=self.segment_frames
+                )
             if weights["phase"]:
                 found["phase"] = losses.phase_distance(reference * scale, outputs["spectrum"] * scale)
         if weights["stft"]:

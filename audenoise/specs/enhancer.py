@@ -140,6 +140,9 @@ class EnhancerLossSpec(Strict):
     """Of compressed complex spectra. What has to be made up has a phase that nobody can know, and the more
     this weighs, the quieter it becomes."""
     phase: Weight = 0.2
+    envelope: Weight = 0.0
+    """Of short-time envelopes in third-octave bands up to 4.3 kHz, as ESTOI compares them. A band that is
+    made up at the right level but at the wrong moments is as good as the right one to `mel` and `stft`."""
     waveform: Weight = 0.0
     adversarial: Weight = 0.05
     feature_matching: Weight = 0.1
@@ -153,8 +156,8 @@ class EnhancerLossSpec(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        reconstruction = ("mel", "output_mel", "stft", "magnitude", "complex", "phase", "waveform")
-        if not any(getattr(self, name) for name in reconstruction):
+        of_spectra = ("mel", "output_mel", "stft", "magnitude", "complex", "phase", "envelope")
+        if not any(getattr(self, name) for name in (*of_spectra, "waveform")):
             raise ValueError("output_mel: at least one weight of reconstruction must be above 0. Received: 0")
         return self
 

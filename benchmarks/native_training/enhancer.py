@@ -12,9 +12,11 @@ from audenoise.architectures import enhancer_layers as layers
 from audenoise.enhancer_losses import _UNIT_TINY
 from audenoise.enhancing.sides import RECONSTRUCTION_TERMS, band_ends_hz, bins_hz
 from audenoise.layers import TINY_POWER
+from audenoise.losses import segment_frames, third_octave_bands
 from audenoise.specs.enhancer import EnhancerSpec
 from native_training.discriminators import Opponents, discriminator_loss, generator_terms, loudness_gain
 from native_training.fitting import PRODUCTS, Descent, parameters_of
+from native_training.loss import envelope_distance
 from native_training.transform import Transform
 
 NORM_EPSILON = 1e-6
@@ -110,6 +112,8 @@ class Loss:
         self.resolutions = [Transform(n, hop) for n, hop in spec.loss.stft_resolutions]
         self.bins_hz = torch.tensor(bins_hz(spec))
         self.band_ends_hz = torch.tensor(band_ends_hz(spec, generator.bands.numpy()))
+        self.thirds = torch.tensor(third_octave_bands(spec.sample_rate, spec.stft.n_fft))
+        self.segment_frames = segment_frames(spec.sample_rate, spec.stft.hop_length)
         self.weights = {name: getattr(spec.loss, name) for name in RECONSTRUCTION_TERMS}
         self.weights |= {"pitch": spec.auxiliary.pitch, "residual": spec.auxiliary.residual}
 
@@ -180,6 +184,9 @@ class Loss:
         }
         reference, again = ([part * scale for part in parts] for parts in (reference, again))
         found["magnitude"], found["complex"] = self._compressed(reference, again)
+        if weights["envelope"]:
+            powers = [real.square() + imag.square() for real, imag in (reference, again)]
+            found["envelope"] = envelope_distance(powers, self.thirds, self.segment_frames)
         found["phase"] = self._phase(reference, (outputs["real"] * scale, outputs["imag"] * scale))
         if weights["pitch"]:
             voicing, estimate = pitch[..., 1], outputs["pitch"]

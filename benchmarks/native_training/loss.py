@@ -52,6 +52,25 @@ def _power(positive, exponent: float):
     return torch.exp(exponent * torch.log(positive))
 
 
+def envelope_distance(powers, bands, n_frames: int):
+    """`audenoise.losses.envelope_distance` of powers (batch, frames, bins) of reference and estimate."""
+    frames = min(n_frames, powers[0].shape[1])
+    segments = [
+        (power @ bands + TINY_POWER).sqrt().unfold(1, frames, max(1, frames // 3)).transpose(2, 3)
+        for power in powers
+    ]
+    energy = segments[0].square().mean((2, 3))
+    speech = (energy > (1e-3 * energy.amax(1, keepdim=True)).clamp(min=1e-8)).float()
+    normalised = []
+    for segment in segments:
+        for axis in (2, 3):
+            segment = segment - segment.mean(axis, keepdim=True)
+            segment = segment * torch.rsqrt(segment.square().sum(axis, keepdim=True) + 1e-9)
+        normalised.append(segment)
+    correlation = (normalised[0] * normalised[1]).sum(3).mean(2)
+    return (speech * (1 - correlation)).sum(1) / (speech.sum(1) + 1e-3)
+
+
 class Loss:
     """(noisy, clean, denoised spectrum) → the weighted loss, and its terms."""
 
@@ -60,6 +79,7 @@ class Loss:
         if spec.loss.mse or spec.loss.huber:
             raise SpecError("loss.mse, loss.huber: native training doesn't know these terms")
         self.thirds = torch.tensor(losses.third_octave_bands(transform.rate, transform.n_fft))
+        self.segment_frames = losses.segment_frames(transform.rate, transform.hop)
         self.barks = torch.tensor(loudness.bark_bands(transform.rate, transform.n_fft))
         count = self.barks.shape[1]
         rates = (np.arange(count) + 0.5) / count * loudness.bark(transform.rate / 2)
@@ -75,24 +95,6 @@ class Loss:
             spectra.append(spectrum * gain[..., None])
         distance = (spectra[0] - spectra[1]).square().sum(-1)
         return (magnitudes[0] - magnitudes[1]).square().mean((1, 2)), distance.mean((1, 2))
-
-    def _envelope(self, powers):
-        hop_s = self.transform.hop / self.transform.rate
-        frames = min(round(losses.ENVELOPE_SEGMENT_S / hop_s), powers[0].shape[1])
-        segments = [
-            (power @ self.thirds + TINY_POWER).sqrt().unfold(1, frames, max(1, frames // 3)).transpose(2, 3)
-            for power in powers
-        ]
-        energy = segments[0].square().mean((2, 3))
-        speech = (energy > (1e-3 * energy.amax(1, keepdim=True)).clamp(min=1e-8)).float()
-        normalised = []
-        for segment in segments:
-            for axis in (2, 3):
-                segment = segment - segment.mean(axis, keepdim=True)
-                segment = segment * torch.rsqrt(segment.square().sum(axis, keepdim=True) + 1e-9)
-            normalised.append(segment)
-        correlation = (normalised[0] * normalised[1]).sum(3).mean(2)
-        return (speech * (1 - correlation)).sum(1) / (speech.sum(1) + 1e-3)
 
     def _loudness(self, powers):
         powers = [power @ self.barks for power in powers]
@@ -131,7 +133,7 @@ class Loss:
             "complex": complex_,
             "consistency": again[0] + again[1],
             "waveform": (clean - audio).abs().mean(-1),
-            "envelope": self._envelope(powers),
+            "envelope": envelope_distance(powers, self.thirds, self.segment_frames),
             "loudness": self._loudness(powers),
             "sdr": 10 / math.log(10) * (torch.log(error + floor) - torch.log(signal + floor)),
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch.utils import cpp_extension
 
 from audenoise.errors import AudenoiseError
@@ -24,12 +25,20 @@ def _build():
         )
     # ninja, which compiles, lies beside Python.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return cpp_extension.load(
-        "audenoise_native_training",
-        [str(Path(__file__).with_name("kernels.cpp"))],
-        extra_cflags=["-O3", "-march=native", "-ffast-math", "-fopenmp", "-std=c++20"],
-        extra_ldflags=["-fopenmp"],
-    )
+    name = "audenoise_native_training"
+    made_for = f"{sys.implementation.cache_tag}_{torch.__version__}"
+    folder = Path(cpp_extension.get_default_build_root()) / f"{name}_{made_for}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        # PyTorch's own lock outlives a process that is killed while it compiles, and is waited for for ever.
+        (folder / "lock").unlink(missing_ok=True)
+        return cpp_extension.load(
+            name,
+            [str(Path(__file__).with_name("kernels.cpp"))],
+            extra_cflags=["-O3", "-march=native", "-ffast-math", "-fopenmp", "-std=c++20"],
+            extra_ldflags=["-fopenmp"],
+            build_directory=str(folder),
+        )
 
 
 kernels: Any = _build()
