@@ -78,6 +78,19 @@ SPEECH = (
     Source("gcin-voice", "", r"\d\.ogg", "GPL-3 or LGPL-3, Edward Der-Hua Liu; CC BY 3, ChionMeilin"),
     Source("hedgewars-data", "Sounds/voices/(?!Robot|Singer)", r"voices/[^/]+", "GFDL 1.3, Andrey Korotaev"),
     Source("0ad-data", "audio/voice/", r"voice/[^/]+", "CC BY-SA 3.0, Wildfire Games"),
+    Source("festvox-ru", "msu_ru_nsh_clunits/wav/", r"msu_ru_nsh", "MIT-like, Nickolay V. Shmyrev"),
+    Source(
+        "fillets-ng-data-nl",
+        "sound/",
+        r"-[mv]-",  # the small fish and the big one
+        "GPL-2, Danihelka brothers, ALTAR interactive and others",
+    ),
+    Source(
+        "tuxpaint-stamps-default",
+        "_desc_(be|bg|da|el|es|ro|ru)",
+        r"_desc_[a-z]+",
+        "GPL-2, Bill Kendrick and others",
+    ),
 )
 NOISE = (
     Source(

@@ -1,5 +1,6 @@
 """Recordings for tests: something like voices, and noise, made from a seed."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -33,3 +34,21 @@ def write_corpus(folder: Path) -> tuple[Path, Path]:
     soundfile.write(noise / "long.wav", hiss(3, 16000, seed=20), 16000)
     soundfile.write(noise / "short.wav", hiss(0.3, 8000, seed=21), 8000)
     return clean, noise
+
+
+def coded(path: Path, samples: np.ndarray, coder: str, rate: int = 48000) -> Path:
+    """Written by FFmpeg's coders, as phones and cameras do; needs PyAV."""
+    import av
+
+    layout = "stereo" if samples.shape[1] == 2 else "mono"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Memo"
+        track = container.add_stream(coder, rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        fifo = av.AudioFifo()
+        fifo.write(frame)
+        while part := fifo.read(track.codec_context.frame_size or 1024, partial=True):
+            container.mux(track.encode(part))
+        container.mux(track.encode(None))
+    return path

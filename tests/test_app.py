@@ -20,7 +20,7 @@ import requests
 import soundfile
 from app_server import ASKING, AppServer, app_server
 from model_folders import gain_enhancer, gain_model
-from recordings import hiss, voice
+from recordings import coded, hiss, voice
 
 from audenoise.app import AppSettings, offered_enhancer, offered_models, open_socket
 from audenoise.app.jobs import DONE, FAILED, Busy, Cancelled, Job, JobStore
@@ -99,6 +99,22 @@ def test_a_recording_comes_back_denoised_and_is_heard_beside_itself(
     assert server.ask("DELETE", f"/api/jobs/{key}").status_code == 204
     assert server.ask("GET", f"/api/jobs/{key}").status_code == 404
     assert list(server.folder.iterdir()) == []
+
+
+@needs_server
+def test_a_recording_of_a_phone_comes_back_as_wav(server: AppServer, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    audio = voice(1.3, 48000, seed=1)[:, None]
+    content = coded(tmp_path / "memo.m4a", audio, "aac").read_bytes()
+    assert server.ask("GET", "/api/settings").json()["media"]
+    key = server.upload(content, name="memo.m4a").json()["key"]
+    assert server.finished(key)["state"] == "done"
+    response = server.ask("GET", f"/api/jobs/{key}/result")
+    assert "memo_denoised.wav" in response.headers["content-disposition"]
+    result = levels(response.content) / 32768
+    assert abs(len(result) - len(audio)) <= 1024
+    error = result[: len(audio)] - audio[: len(result)] / 2  # the model halves
+    assert np.mean(error**2) < 0.01 * np.mean(audio**2)
 
 
 @needs_server

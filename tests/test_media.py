@@ -2,12 +2,12 @@
 
 import importlib.util
 import shutil
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
+from recordings import coded
 
 from audenoise import audio
 from audenoise.audio import media
@@ -23,21 +23,6 @@ def tone(channels: int, seconds: float = 1.5) -> np.ndarray:
     time = np.arange(round(seconds * RATE)) / RATE
     first = 0.4 * np.sin(2 * np.pi * (200 + 400 * time) * time)
     return np.stack([first * (1 - 0.3 * i) for i in range(channels)], 1).astype(np.float32)
-
-
-def write(path: Path, samples: np.ndarray, coder: str) -> Path:
-    layout = "stereo" if samples.shape[1] == 2 else "mono"
-    with av.open(str(path), "w") as container:
-        container.metadata["title"] = "Memo"
-        track = container.add_stream(coder, rate=RATE, layout=layout)
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=layout)
-        frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
-        fifo = av.AudioFifo()
-        fifo.write(frame)
-        while part := fifo.read(track.codec_context.frame_size or 1024, partial=True):
-            container.mux(track.encode(part))
-        container.mux(track.encode(None))
-    return path
 
 
 def message(path: Path) -> str:
@@ -62,7 +47,7 @@ def test_a_sound_track_is_read_without_delay(
     tmp_path: Path, name: str, coder: str, channels: int, container: str, subtype: str
 ) -> None:
     samples = tone(channels)
-    made = write(tmp_path / f"made{'.mp4' if name == 'misnamed.wav' else Path(name).suffix}", samples, coder)
+    made = coded(tmp_path / f"made{'.mp4' if name == 'misnamed.wav' else Path(name).suffix}", samples, coder)
     path = made.rename(tmp_path / name)
     info = audio.audio_info(path)
     assert (info.sample_rate, info.channels) == (RATE, channels)
@@ -77,7 +62,7 @@ def test_a_sound_track_is_read_without_delay(
 
 
 def test_a_part_is_that_part_of_the_whole(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.m4a", tone(2), "aac")
+    path = coded(tmp_path / "a.m4a", tone(2), "aac")
     whole, _ = audio.read_audio(path)
     with audio.AudioReader(path) as reader:
         for start in (30_000, 1_000, 65_000):
@@ -86,7 +71,7 @@ def test_a_part_is_that_part_of_the_whole(tmp_path: Path) -> None:
 
 
 def test_what_is_cut_damaged_or_no_sound_is_refused(tmp_path: Path) -> None:
-    whole = write(tmp_path / "a.mkv", tone(2), "flac").read_bytes()
+    whole = coded(tmp_path / "a.mkv", tone(2), "flac").read_bytes()
     cut, text, silent = tmp_path / "cut.mkv", tmp_path / "text.m4a", tmp_path / "silent.mp4"
     cut.write_bytes(whole[: len(whole) // 3])
     assert "is cut short" in message(cut)
@@ -98,7 +83,7 @@ def test_what_is_cut_damaged_or_no_sound_is_refused(tmp_path: Path) -> None:
         picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
         container.mux([*track.encode(picture), *track.encode(None)])
     assert "it has no audio track" in message(silent)
-    header = write(tmp_path / "b.m4a", tone(1), "aac").read_bytes()[:2000]
+    header = coded(tmp_path / "b.m4a", tone(1), "aac").read_bytes()[:2000]
     (tmp_path / "head.m4a").write_bytes(header)
     assert "has no audio that can be decoded" in message(tmp_path / "head.m4a")
 
@@ -106,7 +91,7 @@ def test_what_is_cut_damaged_or_no_sound_is_refused(tmp_path: Path) -> None:
 def test_without_pyav_the_message_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write(tmp_path / "a.m4a", tone(1), "aac")
+    path = coded(tmp_path / "a.m4a", tone(1), "aac")
     found = importlib.util.find_spec
     monkeypatch.setattr(media.importlib.util, "find_spec", lambda name: None if name == "av" else found(name))
     assert "pip install av" in message(path)
@@ -117,7 +102,7 @@ def test_without_pyav_the_message_says_what_to_install(
 
 def test_results_are_wav_and_none_takes_the_name_of_another(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    write(tmp_path / "in/talk.m4a", tone(1), "aac")
+    coded(tmp_path / "in/talk.m4a", tone(1), "aac")
     shutil.copy(tmp_path / "in/talk.m4a", tmp_path / "in/memo.m4a")
     sf.write(tmp_path / "in/talk.wav", tone(1), RATE)
     pairs = plan_files([tmp_path / "in"], tmp_path / "out")

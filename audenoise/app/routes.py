@@ -31,6 +31,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from audenoise.audio import can_read_media
 from audenoise.presets import Preset
 
 from .guard import Guard
@@ -120,6 +121,7 @@ class _Handlers:
                 "max_minutes": settings.max_minutes,
                 "max_files": settings.max_files,
                 "keep_minutes": settings.keep_minutes,
+                "media": can_read_media(),
             }
         )
 

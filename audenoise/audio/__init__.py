@@ -15,7 +15,7 @@ from .info import (
     find_audio,
     shown,
 )
-from .media import MEDIA_SUFFIXES, is_media
+from .media import MEDIA_SUFFIXES, can_read_media, is_media
 from .reader import AudioReader, read_audio
 from .resampling import StreamResampler, resample, resampled_blocks, resampled_length
 from .writer import AudioWriter, can_write, check_output, output_format, remove_left_parts, write_audio
@@ -31,6 +31,7 @@ __all__ = [
     "AudioWriter",
     "StreamResampler",
     "audio_info",
+    "can_read_media",
     "can_write",
     "check_output",
     "find_audio",

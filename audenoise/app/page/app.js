@@ -348,7 +348,7 @@ try {
     $("enhancer-about").textContent = `After denoising, give back high frequencies and clipped peaks that the recording has lost. They are made up, and may sound right and be wrong. The result is at ${settings.enhancer.sample_rate / 1000} kHz.`;
   }
   $("keeping").textContent = `Nothing leaves the machine that serves this page; recordings are removed when you close it, or after ${settings.keep_minutes} minutes.`;
-  $("limits").textContent = `wav, flac, ogg, mp3, aiff and others; up to ${size(settings.max_upload_bytes)} and ${settings.max_minutes} minutes each.`;
+  $("limits").textContent = `wav, flac, ogg, mp3, aiff${settings.media ? ", m4a, mp4, webm" : ""} and others; up to ${size(settings.max_upload_bytes)} and ${settings.max_minutes} minutes each.`;
   labels();
 } catch (error) {
   problem(error.message);
