@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -43,7 +44,7 @@ def coded(path: Path, samples: np.ndarray, coder: str, rate: int = 48000) -> Pat
     layout = "stereo" if samples.shape[1] == 2 else "mono"
     with av.open(str(path), "w") as container:
         container.metadata["title"] = "Memo"
-        track = container.add_stream(coder, rate=rate, layout=layout)
+        track: Any = container.add_stream(coder, rate=rate, layout=layout)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=layout)
         frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         fifo = av.AudioFifo()
