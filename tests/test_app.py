@@ -115,6 +115,7 @@ def test_a_recording_of_a_phone_comes_back_as_wav(server: AppServer, tmp_path: P
     assert abs(len(result) - len(audio)) <= 1024
     error = result[: len(audio)] - audio[: len(result)] / 2  # the model halves
     assert np.mean(error**2) < 0.01 * np.mean(audio**2)
+    server.ask("DELETE", f"/api/jobs/{key}")
 
 
 @needs_server
