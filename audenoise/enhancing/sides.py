@@ -20,10 +20,8 @@ from audenoise.enhancer_pairs import PairBatch
 from audenoise.layers import SpectralTransform, ops, to_numpy
 from audenoise.losses import compressed_losses, envelope_distance, segment_frames, third_octave_bands
 from audenoise.optimizers import AdamW, WarmCosine
-from audenoise.specs.enhancer import EnhancerSpec
+from audenoise.specs.enhancer import RECONSTRUCTION_TERMS, EnhancerSpec
 
-RECONSTRUCTION_TERMS = ("mel", "output_mel", "stft", "magnitude", "complex", "phase", "envelope", "waveform")
-GENERATOR_TERMS = (*RECONSTRUCTION_TERMS, "pitch", "residual")
 ADVERSARIAL_TERMS = ("adversarial", "feature_matching")
 
 
@@ -170,15 +168,13 @@ class GeneratorSide(_Side):
             if weights["output_mel"]:
                 found["output_mel"] = losses.mel_distance(wanted, log_mel(again, self.band_weights))
             scale = gain[:, :, None, None]
+            pair = reference * scale, again * scale
             if weights["magnitude"] or weights["complex"]:
-                pair = reference * scale, again * scale
                 found["magnitude"], found["complex"] = compressed_losses(*pair, self.spec.loss.compression)
             if weights["envelope"]:
-                found["envelope"] = envelope_distance(
-                    reference * scale, again * scale, self.thirds, n_frames=self.segment_frames
-                )
+                found["envelope"] = envelope_distance(*pair, self.thirds, n_frames=self.segment_frames)
             if weights["phase"]:
-                found["phase"] = losses.phase_distance(reference * scale, outputs["spectrum"] * scale)
+                found["phase"] = losses.phase_distance(pair[0], outputs["spectrum"] * scale)
         if weights["stft"]:
             found["stft"] = losses.stft_distance(
                 target * gain, audio * gain, self.loss_transforms, floor_db=self.spec.loss.floor_db

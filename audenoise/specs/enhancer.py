@@ -17,6 +17,8 @@ from audenoise.specs.sections import StftSpec
 ENHANCER_RECIPES = RECIPES / "enhancers"
 Weight = Annotated[float, Field(ge=0, le=1e4)]
 
+RECONSTRUCTION_TERMS = ("mel", "output_mel", "stft", "magnitude", "complex", "phase", "envelope", "waveform")
+"""Terms of the loss that need no opponent."""
 MAX_HOP_S = 0.05
 """Between frames of an enhancer, whose pitch is looked for in each (`audenoise.conditioning`)."""
 
@@ -156,8 +158,7 @@ class EnhancerLossSpec(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        of_spectra = ("mel", "output_mel", "stft", "magnitude", "complex", "phase", "envelope")
-        if not any(getattr(self, name) for name in (*of_spectra, "waveform")):
+        if not any(getattr(self, name) for name in RECONSTRUCTION_TERMS):
             raise ValueError("output_mel: at least one weight of reconstruction must be above 0. Received: 0")
         return self
 

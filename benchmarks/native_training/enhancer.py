@@ -10,10 +10,10 @@ import torch.nn.functional as F
 
 from audenoise.architectures import enhancer_layers as layers
 from audenoise.enhancer_losses import _UNIT_TINY
-from audenoise.enhancing.sides import RECONSTRUCTION_TERMS, band_ends_hz, bins_hz
+from audenoise.enhancing.sides import band_ends_hz, bins_hz
 from audenoise.layers import TINY_POWER
 from audenoise.losses import segment_frames, third_octave_bands
-from audenoise.specs.enhancer import EnhancerSpec
+from audenoise.specs.enhancer import RECONSTRUCTION_TERMS, EnhancerSpec
 from native_training.discriminators import Opponents, discriminator_loss, generator_terms, loudness_gain
 from native_training.fitting import PRODUCTS, Descent, parameters_of
 from native_training.loss import envelope_distance
