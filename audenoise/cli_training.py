@@ -189,8 +189,8 @@ def train(
         if not (grows or same_network(spec, published)):
             raise SpecError(
                 f"{spec_path}: its network differs from that of {from_preset}; leave --spec out, or change "
-                "training, mixing and loss only, or ask for more bottleneck.blocks or for "
-                "bottleneck.bidirectional"
+                "training, mixing and loss only, or ask for more bottleneck.blocks, for "
+                "bottleneck.bidirectional or for kernels over more frames"
             )
 
     if hosts > 1:

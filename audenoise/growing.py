@@ -2,7 +2,7 @@
 # pyright: reportAttributeAccessIssue=false
 """Start a larger network from a trained smaller one: what is new begins by adding nothing.
 
-That is residual blocks, and GRUs over time that run backwards too.
+That is residual blocks, GRUs over time that run backwards too, and kernels over more frames.
 
 The larger network computes what the smaller one did until its first step, so nothing that was learnt is lost
 (Chen et al., Net2Net, ICLR 2016; residual branches that start at zero as in Goyal et al. 2017).
@@ -10,6 +10,7 @@ The larger network computes what the smaller one did until its first step, so no
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from audenoise.architectures import build_network
 from audenoise.encoder_weights import take_layers
 from audenoise.errors import TrainingError
-from audenoise.layers import to_numpy
+from audenoise.layers import SpectralConv2D, to_numpy
 from audenoise.run_folders import load_weights
 from audenoise.specs import ModelSpec, grows_from, load_spec
 
@@ -51,14 +52,18 @@ def start_grown(
     smaller_spec = load_spec(source.parent / "spec.yaml")
     if not grows_from(spec, smaller_spec):
         raise TrainingError(
-            f"{source}: the network is not the one of these weights with more blocks or with GRUs that run "
-            "backwards too"
+            f"{source}: the network is not the one of these weights with more blocks, with GRUs that run "
+            "backwards too or with kernels over more frames"
         )
     smaller = build_network(smaller_spec)
     load_weights(smaller, source)
     taken = take_layers(network, smaller)
     own = {layer.name: layer for layer in network.layers}
-    for name in taken.misfits:
+    longer = [name for name in taken.misfits if isinstance(own[name], SpectralConv2D)]
+    backwards = [name for name in taken.misfits if name not in longer]
+    for name in longer:
+        _lengthen(own[name], smaller.get_layer(name))
+    for name in backwards:
         _widen(own[name], smaller.get_layer(name))
     prefixes = {name.split("_")[0] for name in {*taken.new} - {*taken.misfits}}  # the new blocks
     for branch in (f"{prefix}_{axis}" for prefix in prefixes for axis in ("time", "bands")):
@@ -68,7 +73,8 @@ def start_grown(
             _silence(last)
     if report is not None:
         more = [f"{len(prefixes)} block{'s' * (len(prefixes) > 1)}"] if prefixes else []
-        more += ["GRUs that run backwards"] if taken.misfits else []
+        more += ["GRUs that run backwards"] if backwards else []
+        more += ["kernels over more frames"] if longer else []
         fresh, what = network.count_params() - smaller.count_params(), " and ".join(more)
         report(f"{source}: the network grows by {what}: {fresh:,} parameters, adding nothing yet")
 
@@ -81,6 +87,16 @@ def _widen(layer: keras.layers.Layer, smaller: keras.layers.Layer) -> None:
         value = to_numpy(given)
         rest = np.zeros((weight.shape[0] - value.shape[0], *value.shape[1:]), value.dtype)
         weight.assign(np.concatenate([value, rest]))
+
+
+def _lengthen(layer: Any, smaller: Any) -> None:
+    """Take over a convolution over fewer frames; the frames that are new have no weight yet."""
+    value, bins = to_numpy(smaller.convolution.kernel), layer.input.shape[2]
+    start = layer.paddings(bins)[0][0] - smaller.paddings(bins)[0][0]
+    kernel = np.zeros(layer.convolution.kernel.shape, value.dtype)
+    kernel[start : start + len(value)] = value
+    layer.convolution.kernel.assign(kernel)
+    layer.convolution.bias.assign(to_numpy(smaller.convolution.bias))
 
 
 def _silence(layer: keras.layers.Layer) -> None:

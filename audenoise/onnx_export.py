@@ -168,12 +168,12 @@ def _apply(g: Graph, layer: own.ApplyOutput, inputs: list[str]) -> str:
 def _spectral_conv(g: Graph, layer: own.SpectralConv2D, inputs: list[str]) -> str:
     x, (frequency, channels) = inputs[0], _static(layer.input)
     frames, bins = layer.paddings(frequency)
-    if layer.causal and frames[0]:
+    if g.stateful and frames[0]:
         # The frames before the block come from the block before: what was zero padding becomes the state.
         sizes = (channels, frames[0], frequency)
         x = g.add("Concat", [g.state(layer.name, *sizes), x], axis=2)
-        g.next_state(layer.name, g.slice(x, 2, start=-frames[0], end=np.iinfo(np.int64).max), *sizes)
-        frames = (0, 0)
+        g.next_state(layer.name, g.last_frames(x, frames[0]), *sizes)
+        frames = (0, frames[1])
     convolution = layer.convolution
     depthwise = layer.depthwise
     weight = g.weight(convolution.kernel, *((2, 3, 0, 1) if depthwise else (3, 2, 0, 1)))
@@ -470,8 +470,8 @@ def to_onnx(network: keras.Model) -> onnx.ModelProto:
         Input ``noisy`` and output ``denoised``, (batch, frames, bins, 2) float32, dynamic batch and frames;
         and, for each state, ``NAME_in`` and ``NAME_out`` of shape (batch, …), zeros at the start. Beside
         them, where recurrences run backwards too, input ``ahead``, int64 of shape (1,): how many frames at
-        the end come to be looked at only, so that states are those before them. A network with layers that
-        see frames to both sides has no states: its blocks come with context instead.
+        the end come to be looked at only, so that states are those before them. Any other network with
+        layers that see frames to both sides has no states: its blocks come with context instead.
 
     Raises
     ------

@@ -113,6 +113,15 @@ class Graph:
         start, end = self.kept
         return self.add("Slice", [sequence, start, end, self.constant([0], np.int64)])
 
+    def last_frames(self, x: str, count: int) -> str:
+        """The state to go on from: of (…, frames, frequency) that begins with `count` frames of the block
+        before, as many of the last ones that are kept."""
+        if self.kept is None:
+            return self.slice(x, 2, start=-count, end=np.iinfo(np.int64).max)
+        start = self.kept[1]
+        end = self.add("Add", [start, self.constant([count], np.int64)])
+        return self.add("Slice", [x, start, end, self.constant([2], np.int64)])
+
     def next_state(self, name: str, value: str, *sizes: int) -> None:
         self.nodes.append(helper.make_node("Identity", [value], [f"{name}_out"]))
         self.outputs.append(info(f"{name}_out", "batch", *sizes))

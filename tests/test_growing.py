@@ -93,6 +93,34 @@ def test_gru_that_runs_backwards_too_adds_nothing_yet_and_learns(
     assert np.abs(early[0] - early[1]).max() > 1e-3 * np.abs(early[0]).max()  # it looks ahead now
 
 
+def with_frames(spec: dict[str, Any], frames: int, **keys: Any) -> ModelSpec:
+    encoder = [{**stage, "kernel": [frames, stage.get("kernel", [1, 3])[1]]} for stage in spec["encoder"]]
+    return with_bottleneck({**spec, "encoder": encoder}, **keys)
+
+
+@pytest.mark.parametrize(("before", "after", "causal"), [(1, 3, True), (2, 3, True), (1, 3, False), (2, 5, False)])
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_kernel_over_more_frames_adds_nothing_yet_and_learns(
+    before: int, after: int, causal: bool, blocks: int, tmp_path: Path
+) -> None:
+    data = {**SPECS["full_band"], "causal": causal}
+    small = with_frames(data, before, blocks=1)
+    network = shaken(small)
+    network.save_weights(tmp_path / "model.weights.h5")
+    (tmp_path / "spec.yaml").write_text(dump_spec(small))
+    large = with_frames(data, after, blocks=blocks)
+    grown, lines = build_network(large), []
+    start_grown(grown, tmp_path / "model.weights.h5", spec=large, report=lines.append)
+    assert f"by {'1 block and ' * (blocks - 1)}kernels over more frames: " in lines[0]
+    noisy = 0.1 * np.random.default_rng(1).standard_normal((2, 30, small.stft.bins, 2)).astype(np.float32)
+    expected = to_numpy(network(noisy, training=False))
+    np.testing.assert_allclose(to_numpy(grown(noisy, training=False)), expected, atol=1e-6)
+    kernel = grown.get_layer("encoder2_conv1").convolution.kernel
+    kernel.assign(to_numpy(kernel) + 0.1 * np.random.default_rng(2).standard_normal(kernel.shape))
+    changed = np.abs(to_numpy(grown(noisy, training=False)) - expected).max()
+    assert changed > 1e-3 * np.abs(expected).max()  # all of it is heard now
+
+
 def test_what_growth_is() -> None:
     one, three = (with_bottleneck(SPECS["full_band"], blocks=blocks) for blocks in (1, 3))
     assert grows_from(three, one)
@@ -113,6 +141,8 @@ def test_what_growth_is() -> None:
         for spec, ways in ((open_, True), (SPECS["full_band"], False))
     ]
     assert not grows_from(*pair)  # the longer kernels would see other frames
+    assert grows_from(pair[0], one)
+    assert not grows_from(one, pair[1])
 
 
 def test_what_does_not_fit_is_one_error(tmp_path: Path) -> None:
@@ -120,7 +150,7 @@ def test_what_does_not_fit_is_one_error(tmp_path: Path) -> None:
     weights = tmp_path / "model.weights.h5"
     shaken(three).save_weights(weights)
     (tmp_path / "spec.yaml").write_text(dump_spec(three))
-    with pytest.raises(TrainingError, match="not the one of these weights with more blocks or"):
+    with pytest.raises(TrainingError, match="not the one of these weights with more blocks, with"):
         start_grown(build_network(one), weights, spec=one)
     (tmp_path / "spec.yaml").write_text(dump_spec(one))
     weights.write_bytes(b"nothing")

@@ -19,7 +19,7 @@ from audenoise.exporting import export_model
 from audenoise.layers import to_numpy
 from audenoise.network import Network
 from audenoise.presets import Preset, write_metadata
-from audenoise.specs import ModelSpec, parse_spec
+from audenoise.specs import ModelSpec, parse_spec, spec_to_dict
 
 RATE = 16000
 
@@ -31,10 +31,20 @@ def spec_of(**keys: object) -> ModelSpec:
     )
 
 
-@pytest.fixture(scope="module")
-def preset(tmp_path_factory: pytest.TempPathFactory) -> Preset:
+def seeing_frames_around(spec: ModelSpec) -> ModelSpec:
+    """With kernels over several frames beside the recurrences, to both sides alike or not."""
+    data = spec_to_dict(spec)
+    for stage, frames in zip(data["encoder"], (4, 3), strict=True):
+        stage["kernel"][0] = frames
+    return parse_spec(data)
+
+
+@pytest.fixture(scope="module", params=["one frame", "several frames"])
+def preset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Preset:
     """Untrained; what runs forwards remembers for long, what runs backwards doesn't."""
     spec = spec_of(blocks=2)
+    if request.param == "several frames":
+        spec = seeing_frames_around(spec)
     keras.utils.set_random_seed(3)
     network, rng = build_network(spec), np.random.default_rng(0)
     for weight in network.weights:

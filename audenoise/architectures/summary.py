@@ -105,11 +105,16 @@ def macs_per_second(network: keras.Model, spec: ModelSpec) -> int:
 
 
 def sees_frames_around(network: keras.Model) -> bool:
-    """Whether one of its layers makes a frame of those before *and* after it, a recurrence left out."""
+    """Whether one of its layers makes a frame of those before *and* after it, for which blocks need context.
+
+    Recurrences left out, and convolutions beside recurrences that come from the end: what those are shown of
+    what comes is enough for these.
+    """
+    ahead = looks_ahead(network)
 
     def sees(layer: Any) -> bool:
         if isinstance(layer, own.SpectralConv2D):
-            return not layer.causal and (layer.kernel[0] > 1 or layer.stride[0] > 1)
+            return not layer.causal and (layer.stride[0] > 1 or (layer.kernel[0] > 1 and not ahead))
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose):
             return layer.kernel_size[0] > 1
         if isinstance(layer, keras.layers.MaxPooling2D):

@@ -153,16 +153,29 @@ def same_network(first: ModelSpec, second: ModelSpec) -> bool:
 
 def grows_from(spec: ModelSpec, smaller: ModelSpec) -> bool:
     """Whether a network is another one and more: further bottleneck blocks, GRUs over time that also run
-    backwards, or both."""
+    backwards, kernels over more frames, or several of these."""
     ours, theirs = spec.bottleneck, smaller.bottleneck
     if not (isinstance(ours, RecurrentBottleneck) and isinstance(theirs, RecurrentBottleneck)):
         return False
-    if spec.causal != smaller.causal and any(stage.kernel[0] > 1 for stage in _stages(spec)):
+    if spec.causal != smaller.causal and any(stage.kernel[0] > 1 for stage in _stages(smaller)):
         return False  # the same kernels see other frames
-    more = ours.blocks - theirs.blocks, ours.bidirectional - theirs.bidirectional
+    more = [ours.blocks - theirs.blocks, ours.bidirectional - theirs.bidirectional]
     kept = {"blocks": theirs.blocks, "bidirectional": theirs.bidirectional}
-    cut = spec.model_copy(update={"bottleneck": ours.model_copy(update=kept), "causal": smaller.causal})
-    return min(more) >= 0 and max(more) > 0 and same_network(cut, smaller)
+    cut: dict[str, object] = {"bottleneck": ours.model_copy(update=kept), "causal": smaller.causal}
+    for key, stages, given in (
+        ("encoder", spec.encoder, smaller.encoder),
+        ("decoder", spec.decoder, smaller.decoder),
+    ):
+        if stages is None or given is None or len(stages) != len(given):
+            continue  # equal, or another network
+        more += [stage.kernel[0] - old.kernel[0] for stage, old in zip(stages, given, strict=True)]
+        cut[key] = tuple(
+            stage.model_copy(update={"kernel": (old.kernel[0], stage.kernel[1])})
+            if stage.stride[0] == 1
+            else stage
+            for stage, old in zip(stages, given, strict=True)
+        )
+    return min(more) >= 0 and max(more) > 0 and same_network(spec.model_copy(update=cut), smaller)
 
 
 def _stages(spec: ModelSpec) -> tuple:

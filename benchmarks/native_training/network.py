@@ -41,12 +41,12 @@ def check(spec: ModelSpec) -> None:
         "bottleneck.norm: batch": getattr(kind, "norm", "") == "batch",
         "bottleneck.bands: a number": bool(getattr(kind, "bands", 0)),
         "encoder[0].stride: [1, half of the taps]": encoder[0].stride == (1, encoder[0].kernel[1] // 2),
+        "encoder[0].kernel: one frame": encoder[0].kernel[0] == 1,
         "encoder[1].stride: [1, 1]": all(stage.stride == (1, 1) for stage in encoder[1:]),
     }
     for i, stage in enumerate((*encoder, *spec.decoder_stages)):
         key = f"encoder[{i}]" if i < len(encoder) else f"decoder[{i - len(encoder)}]"
         conditions |= {
-            f"{key}.kernel: one frame": stage.kernel[0] == 1,
             f"{key}.convolutions: 1": stage.convolutions == 1,
             f"{key}.norm: batch, at each": (stage.norm, stage.norm_position) == ("batch", "each"),
             f"{key}.pool: none": stage.pool == (1, 1),
@@ -122,6 +122,14 @@ class Network(torch.nn.Module):
         kernel, bias = (self._get(name, "convolution", what) for what in ("kernel", "bias"))
         if first:
             return FirstConvolution.apply(x, kernel[0], bias, stride)
+        n_frames, taps, _, filters = kernel.shape
+        if n_frames > 1:  # what lies in other frames becomes channels
+            before = (n_frames - 1) if self.spec.causal else (n_frames - 1) // 2
+            parts = kernel.split([x.shape[-1], *([] if skip is None else [skip.shape[-1]])], dim=2)
+            kernel = torch.cat([part.transpose(0, 1).reshape(taps, -1, filters) for part in parts], 1)
+            x = _with_frames_around(x, n_frames, before)
+            skip = None if skip is None else _with_frames_around(skip, n_frames, before)
+            return Convolution.apply(x, skip, kernel, bias)
         return Convolution.apply(x, skip, kernel[0], bias)
 
     def _up(self, x, name: str, *, factor: int, bins: int):
@@ -158,6 +166,13 @@ class Network(torch.nn.Module):
             x = self._norm(y, f"{name}_norm1", None, stage.activation)
         x = self._up(x, f"{name}_up", factor=spec.encoder[0].stride[1], bins=features.shape[2])
         return _masked(features, x, spec.input.compression)
+
+
+def _with_frames_around(x, count: int, before: int):
+    """(batch, frames, bins, channels) → (…, count · channels): those of `before` frames earlier first."""
+    frames = x.shape[1]
+    padded = F.pad(x, (0, 0, 0, 0, before, count - 1 - before))
+    return torch.cat([padded[:, i : i + frames] for i in range(count)], -1)
 
 
 def _compressed(spectrum, exponent: float):
