@@ -78,6 +78,7 @@ class _Settings:
     threads: int | None
     strength: float
     max_attenuation_db: float | None
+    shifts: int
     gain_db: float
     overwrite: bool
     plot: bool
@@ -90,6 +91,7 @@ def denoise_file(
     *,
     strength: float = 1.0,
     max_attenuation_db: float | None = None,
+    shifts: int = 1,
     gain_db: float = 0.0,
     overwrite: bool = False,
     on_progress: Callable[[float], object] | None = None,
@@ -103,7 +105,7 @@ def denoise_file(
         The target gets the source's length, rate and channels; also its format and sample format if the
         suffixes agree, otherwise the format that the target's suffix names. It appears when it is complete,
         or not at all.
-    strength, max_attenuation_db : optional
+    strength, max_attenuation_db, shifts : optional
         As for `Denoiser.denoise`.
     gain_db : float, optional
         See `gain_factor`.
@@ -125,12 +127,12 @@ def denoise_file(
     source, target, gain = Path(source), Path(target), gain_factor(gain_db)
     with AudioReader(source) as reader:
         info = reader.info
-        stream = denoiser.stream(
+        stream = denoiser.whole_stream(
             info.sample_rate,
             info.channels,
             strength=strength,
             max_attenuation_db=max_attenuation_db,
-            block_s=None,
+            shifts=shifts,
             peak=file_peak(reader),
         )
         stream.expect(info.n_samples)
@@ -150,7 +152,7 @@ def denoise_file(
             tags=info.tags,
         ) as writer:
             try:
-                for block in reader.blocks(work_samples(info.sample_rate, info.channels)):
+                for block in reader.blocks(work_samples(info.sample_rate, info.channels * shifts)):
                     writer.write(gain * stream.process(block))
                     if on_progress is not None:
                         on_progress(len(block) / info.sample_rate)
@@ -207,6 +209,7 @@ def denoise_files(
     model: str | os.PathLike[str] | None = None,
     strength: float = 1.0,
     max_attenuation_db: float | None = None,
+    shifts: int = 1,
     gain_db: float = 0.0,
     overwrite: bool = False,
     plot: bool = False,
@@ -223,7 +226,7 @@ def denoise_files(
         As `plan_files` makes them.
     model : str or PathLike, optional
         As for `for_files`.
-    strength, max_attenuation_db : optional
+    strength, max_attenuation_db, shifts : optional
         As for `Denoiser.denoise`.
     gain_db : float, optional
         See `gain_factor`.
@@ -261,11 +264,15 @@ def denoise_files(
             todo.append(pair)
     jobs = fitting_jobs(todo, jobs)
     threads = 1 if jobs > 1 or ray else None
-    settings = _Settings(for_files(model), threads, strength, max_attenuation_db, gain_db, overwrite, plot)
+    settings = _Settings(
+        for_files(model), threads, strength, max_attenuation_db, shifts, gain_db, overwrite, plot
+    )
     gain_factor(gain_db)
     # Also when other processes do the work: a model or a number that can't be used is said once, at once.
     denoiser = Denoiser.from_preset(settings.model, threads=settings.threads)
-    denoiser.stream(denoiser.preset.sample_rate, strength=strength, max_attenuation_db=max_attenuation_db)
+    denoiser.whole_stream(
+        denoiser.preset.sample_rate, strength=strength, max_attenuation_db=max_attenuation_db, shifts=shifts
+    )
     for folder in {pair.target.parent for pair in todo}:
         remove_left_parts(folder)
     with progress_bar(progress, todo) as bar:
@@ -407,6 +414,7 @@ def _denoise_pair(
             pair.target,
             strength=settings.strength,
             max_attenuation_db=settings.max_attenuation_db,
+            shifts=settings.shifts,
             gain_db=settings.gain_db,
             overwrite=settings.overwrite,
             on_progress=on_progress,

@@ -139,6 +139,14 @@ def cli() -> None:
     metavar="DB",
     help="Turn nothing down by more than this many decibels: 12 keeps some of the room.  [default: no limit]",
 )
+@click.option(
+    "--shifts",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Take the mean of so many runs, whose frames begin at different samples: 2 is a little cleaner and "
+    "takes twice as long.",
+)
 @result_options(suffix="_denoised")
 @click.option(
     "--ray",
@@ -153,6 +161,7 @@ def predict(
     model: str | None,
     strength: float,
     max_attenuation_db: float | None,
+    shifts: int,
     gain_db: float,
     suffix: str,
     overwrite: bool,
@@ -189,6 +198,7 @@ def predict(
         model=model,
         strength=strength,
         max_attenuation_db=max_attenuation_db,
+        shifts=shifts,
         gain_db=gain_db,
         overwrite=overwrite,
         plot=plot,

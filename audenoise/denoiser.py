@@ -1,13 +1,14 @@
 """Audio in, audio out: a published model applied to signals of any rate, length and channel count."""
 
 import os
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from audenoise.errors import ModelError, SignalError
 from audenoise.network import Network
 from audenoise.presets import METADATA_FILE, AppliedModel, Preset, load_preset
+from audenoise.shifts import ShiftedStream, check_shifts
 from audenoise.stream import DenoiserStream, check_format, check_signal, is_number, peak_of, work_samples
 
 
@@ -70,6 +71,7 @@ class Denoiser(AppliedModel):
         *,
         strength: float = 1.0,
         max_attenuation_db: float | None = None,
+        shifts: int = 1,
     ) -> np.ndarray:
         """Denoise a whole signal.
 
@@ -87,6 +89,9 @@ class Denoiser(AppliedModel):
         max_attenuation_db : float, optional
             Nothing is turned down by more than this, in dB, at least 0: with g = 10^(-dB/20) the result is
             g * noisy + (1 - g) * denoised. Default: no limit.
+        shifts : int, optional
+            The mean of so many runs, at most 8, whose frames begin at different samples: a little cleaner for
+            so many times the work. Default: 1.
 
         Returns
         -------
@@ -105,23 +110,48 @@ class Denoiser(AppliedModel):
         """
         check_signal(audio)
         channels = 1 if audio.ndim == 1 else audio.shape[1]
-        stream = self.stream(
+        stream = self.whole_stream(
             sample_rate,
             channels,
             strength=strength,
             max_attenuation_db=max_attenuation_db,
-            block_s=None,
+            shifts=shifts,
             peak=peak_of(audio),
         )
         stream.expect(len(audio))
         result = np.empty(audio.shape, np.float32)
-        done, step = 0, work_samples(sample_rate, channels)
+        done, step = 0, work_samples(sample_rate, channels * shifts)
         for start in range(0, len(audio), step):
             ready = stream.process(audio[start : start + step])
             result[done : done + len(ready)] = ready
             done += len(ready)
         result[done:] = stream.flush()
         return result
+
+    def whole_stream(
+        self, sample_rate: int, channels: int = 1, *, shifts: int = 1, **settings: Any
+    ) -> DenoiserStream | ShiftedStream:
+        """Start a stream for a whole signal, which comes in pieces of `work_samples`.
+
+        Parameters
+        ----------
+        sample_rate, channels : int
+        shifts : int, optional
+            As for `denoise`.
+        **settings
+            As for `stream`, all but `block_s`.
+
+        Raises
+        ------
+        SignalError
+            If a parameter is out of range.
+        """
+        check_format(channels, sample_rate=sample_rate)
+        if check_shifts(shifts) == 1:
+            return self.stream(sample_rate, channels, block_s=None, **settings)
+        hop_s = self.preset.stft.hop_length / self.preset.sample_rate
+        stream = self.stream(sample_rate, channels * shifts, block_s=None, **settings)
+        return ShiftedStream(stream, shifts, hop_s=hop_s)
 
     def stream(
         self,

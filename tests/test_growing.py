@@ -98,7 +98,9 @@ def with_frames(spec: dict[str, Any], frames: int, **keys: Any) -> ModelSpec:
     return with_bottleneck({**spec, "encoder": encoder}, **keys)
 
 
-@pytest.mark.parametrize(("before", "after", "causal"), [(1, 3, True), (2, 3, True), (1, 3, False), (2, 5, False)])
+@pytest.mark.parametrize(
+    ("before", "after", "causal"), [(1, 3, True), (2, 3, True), (1, 3, False), (2, 5, False)]
+)
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_kernel_over_more_frames_adds_nothing_yet_and_learns(
     before: int, after: int, causal: bool, blocks: int, tmp_path: Path
