@@ -42,6 +42,7 @@ RANKS: list[tuple[str, str]] = [
     ("numpy", "graph_halves onnx_session"),
     ("numpy", "corpus network validation crops run_folders"),
     ("numpy", "stream searches sources masking"),
+    ("numpy", "shifts"),
     ("numpy", "denoiser enhancer"),
     ("numpy", "batch live enhancer_pairs model_check"),
     ("numpy", "evaluation enhancer_batch"),
