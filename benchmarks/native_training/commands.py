@@ -2,11 +2,10 @@
 """What the command lines of the native trainings share."""
 
 import argparse
-import ctypes
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from audenoise.corpus import TrainingFolders
@@ -59,24 +58,11 @@ def check_and_train(
     return parser, command
 
 
-def keep_freed_memory() -> None:
-    """Have glibc keep what is freed for the next step.
-
-    Every large tensor would else be fetched from the system anew, page by page.
-    """
-    mmap_max, trim_threshold = -4, -1  # M_MMAP_MAX and M_TRIM_THRESHOLD of malloc.h
-    with suppress(AttributeError):  # another C library
-        libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, 2**31 - 1)
-
-
 def run(parser: argparse.ArgumentParser) -> None:
     """Do what the command line says; errors of the user are one line."""
     import torch
 
     options = parser.parse_args()
-    keep_freed_memory()
     torch.set_num_threads(options.threads)
     try:
         options.action(options)
