@@ -168,7 +168,6 @@ class Network(torch.nn.Module):
         return _masked(features, x, spec.input.compression)
 
 
-@torch.compile
 def _with_frames_around(x, count: int, before: int):
     """(batch, frames, bins, channels) → (…, count · channels): those of `before` frames earlier first."""
     frames = x.shape[1]
